@@ -1,0 +1,295 @@
+//! Manifests: the bytes as they came, and a view of them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::descriptor::nullable;
+use crate::{Algorithm, Descriptor, Digest, MediaType};
+
+/// A manifest of any kind. The bytes are the truth; nothing is ever written from the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    raw: Bytes,
+    media_type: MediaType,
+    digest: Digest,
+}
+
+/// Why a document is not a manifest that hoist can work with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// The bytes hash to something else than was asked for.
+    #[error("digest mismatch: expected {expected}, the manifest is {found}")]
+    Mismatch {
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// It is not a JSON object, or a field has a wrong type.
+    #[error("manifest {digest} is not valid: {reason}")]
+    Invalid {
+        /// Of the document.
+        digest: Digest,
+        /// What the JSON parser says.
+        reason: String,
+    },
+    /// It could be read as an image and as an index (CVE-2021-41190).
+    #[error("manifest {digest} has both layers and manifests, so it could mean two things; refused")]
+    Ambiguous {
+        /// Of the document.
+        digest: Digest,
+    },
+    /// Docker's schema 1, which has no config and no typed layers.
+    #[error(
+        "manifest {digest} is a docker schema 1 image; its bytes can be copied, but nothing can be read from it"
+    )]
+    Schema1 {
+        /// Of the document.
+        digest: Digest,
+    },
+}
+
+/// What a manifest holds.
+#[expect(clippy::large_enum_variant, reason = "a view is made, matched and dropped, never stored")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// One image or artifact.
+    Image(ImageManifest),
+    /// A list of manifests.
+    Index(Index),
+}
+
+/// One image or artifact (image specification, manifest.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageManifest {
+    /// The configuration; the early artifact manifest has none.
+    pub config: Option<Descriptor>,
+    /// The layers, bottom first; of an artifact, its files.
+    pub layers: Vec<Descriptor>,
+    /// The type of an artifact that is not an image.
+    pub artifact_type: Option<String>,
+    /// The manifest that this one says something about.
+    pub subject: Option<Descriptor>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A list of manifests, usually one a platform (image specification, image-index.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The entries, in the document's order.
+    pub manifests: Vec<Descriptor>,
+    /// The manifest that this one says something about.
+    pub subject: Option<Descriptor>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Everything that any kind of manifest may have; which kind it is shows in what is there.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    /// The early artifact manifest's name for layers.
+    blobs: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    artifact_type: Option<String>,
+    subject: Option<Descriptor>,
+    #[serde(default, deserialize_with = "nullable")]
+    annotations: BTreeMap<String, String>,
+}
+
+/// The part of a document that says what it is. Only presence counts, so the values stay unparsed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline<'a> {
+    media_type: Option<String>,
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    layers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    blobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    manifests: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fs_layers: Option<&'a RawValue>,
+}
+
+impl Outline<'_> {
+    fn is_ambiguous(&self) -> bool {
+        self.manifests.is_some() && (self.layers.is_some() || self.blobs.is_some() || self.config.is_some())
+    }
+
+    /// What the document is when neither it nor its sender says so.
+    fn guess(&self) -> MediaType {
+        if let Some(media_type) = &self.media_type {
+            MediaType::new(media_type)
+        } else if self.manifests.is_some() {
+            MediaType::OCI_INDEX
+        } else if self.fs_layers.is_some() {
+            MediaType::DOCKER_SCHEMA1
+        } else {
+            MediaType::OCI_MANIFEST
+        }
+    }
+}
+
+impl Manifest {
+    /// Takes a document whose digest is not known yet; it is computed with SHA-256. `media_type` is what the sender
+    /// called it; where that is missing or says nothing, the document's own word counts.
+    ///
+    /// # Errors
+    /// [`ManifestError::Invalid`] if it is not a JSON object, [`ManifestError::Ambiguous`] if it could be read in two
+    /// ways.
+    pub fn new(raw: Bytes, media_type: Option<MediaType>) -> Result<Self, ManifestError> {
+        let digest = Algorithm::Sha256.digest(&raw);
+        Self::parse(raw, media_type, digest)
+    }
+
+    /// Takes a document that was asked for by digest, and checks it.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::new`], and [`ManifestError::Mismatch`] before any of them.
+    pub fn verified(
+        raw: Bytes,
+        media_type: Option<MediaType>,
+        expected: Digest,
+    ) -> Result<Self, ManifestError> {
+        let found = expected.algorithm().digest(&raw);
+        if found != expected {
+            return Err(ManifestError::Mismatch { expected, found });
+        }
+        Self::parse(raw, media_type, expected)
+    }
+
+    fn parse(raw: Bytes, media_type: Option<MediaType>, digest: Digest) -> Result<Self, ManifestError> {
+        let outline: Outline<'_> = serde_json::from_slice(&raw)
+            .map_err(|error| ManifestError::Invalid { digest, reason: error.to_string() })?;
+        if outline.is_ambiguous() {
+            return Err(ManifestError::Ambiguous { digest });
+        }
+        let said = media_type.filter(|media_type| {
+            !matches!(
+                media_type.as_str(),
+                "" | "application/octet-stream" | "application/json" | "text/plain"
+            )
+        });
+        let media_type = said.unwrap_or_else(|| outline.guess());
+        Ok(Self { raw, media_type, digest })
+    }
+
+    /// The bytes, exactly as they came.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// What it is, as its sender or the document itself says.
+    pub fn media_type(&self) -> &MediaType {
+        &self.media_type
+    }
+
+    /// What the bytes hash to.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its descriptor, without platform and annotations.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest, self.raw.len() as u64)
+    }
+
+    /// What it holds. The shape of the document decides; its media type has to agree.
+    ///
+    /// # Errors
+    /// [`ManifestError::Schema1`] for docker's schema 1, [`ManifestError::Invalid`] where a field is wrong.
+    pub fn view(&self) -> Result<View, ManifestError> {
+        let invalid = |reason: String| ManifestError::Invalid { digest: self.digest, reason };
+        if self.media_type.is_schema1() {
+            return Err(ManifestError::Schema1 { digest: self.digest });
+        }
+        let document: Document =
+            serde_json::from_slice(&self.raw).map_err(|error| invalid(error.to_string()))?;
+        let is_index = document.manifests.is_some();
+        if is_index && self.media_type.is_image() || !is_index && self.media_type.is_index() {
+            // An index whose list is missing or null is an empty one; an image with a list is not an image.
+            if is_index || document.layers.is_some() || document.config.is_some() {
+                return Err(invalid(format!("it is sent as {}, which it is not", self.media_type)));
+            }
+        }
+        if is_index || self.media_type.is_index() {
+            return Ok(View::Index(Index {
+                manifests: document.manifests.unwrap_or_default(),
+                subject: document.subject,
+                annotations: document.annotations,
+            }));
+        }
+        Ok(View::Image(ImageManifest {
+            config: document.config,
+            layers: document.layers.or(document.blobs).unwrap_or_default(),
+            artifact_type: document.artifact_type,
+            subject: document.subject,
+            annotations: document.annotations,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn manifest(json: &str) -> Result<Manifest, ManifestError> {
+        Manifest::new(Bytes::copy_from_slice(json.as_bytes()), None)
+    }
+
+    #[test]
+    fn bytes_are_kept() {
+        let json = "{ \"schemaVersion\":2,\n\t\"manifests\" : [ ] , \"x\": 1.10 }\n";
+        let read = manifest(json).unwrap();
+        assert_eq!(read.raw(), json.as_bytes());
+        assert_eq!(*read.media_type(), MediaType::OCI_INDEX);
+        assert_eq!(read.digest(), Algorithm::Sha256.digest(json.as_bytes()));
+        assert!(matches!(read.view(), Ok(View::Index(index)) if index.manifests.is_empty()));
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        assert_eq!(*manifest(r#"{"fsLayers":[]}"#).unwrap().media_type(), MediaType::DOCKER_SCHEMA1);
+        assert!(matches!(manifest(r#"{"fsLayers":[]}"#).unwrap().view(), Err(ManifestError::Schema1 { .. })));
+        let artifact =
+            manifest(r#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[]}"#);
+        assert!(matches!(artifact.unwrap().view(), Ok(View::Image(image)) if image.config.is_none()));
+        let list = Manifest::new(Bytes::from_static(b"{\"manifests\":null}"), Some(MediaType::DOCKER_LIST));
+        assert!(matches!(list.unwrap().view(), Ok(View::Index(_))));
+    }
+
+    #[test]
+    fn bad_documents_are_refused() {
+        assert!(matches!(manifest("<html>"), Err(ManifestError::Invalid { .. })));
+        assert!(matches!(manifest("[]"), Err(ManifestError::Invalid { .. })));
+        assert!(matches!(manifest(r#"{"layers":[],"manifests":[]}"#), Err(ManifestError::Ambiguous { .. })));
+        assert!(matches!(manifest(r#"{"config":{},"manifests":[]}"#), Err(ManifestError::Ambiguous { .. })));
+        let index_called_image =
+            Manifest::new(Bytes::from_static(b"{\"manifests\":[]}"), Some(MediaType::OCI_MANIFEST));
+        assert!(matches!(index_called_image.unwrap().view(), Err(ManifestError::Invalid { .. })));
+        let wrong = Manifest::verified(Bytes::from_static(b"{}"), None, Algorithm::Sha512.digest(b"{ }"));
+        assert!(matches!(wrong, Err(ManifestError::Mismatch { .. })));
+        let layer = manifest(r#"{"layers":[{"mediaType":"x","digest":"sha256:0","size":1}]}"#).unwrap();
+        assert!(layer.view().unwrap_err().to_string().contains("sha256:0"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(json in "\\PC{0,80}") {
+            if let Ok(read) = manifest(&json) {
+                let _ = read.view();
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A store over HTTP: the OCI distribution protocol.

@@ -1,0 +1,1 @@
+//! The OCI registry server that hoist embeds.

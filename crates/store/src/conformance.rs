@@ -1,0 +1,119 @@
+//! What every store promises, as one suite that each store's tests run.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use oci::{Algorithm, Descriptor, Manifest, MediaType, Selector, Tag};
+
+use crate::{Error, Kind, Opened, Store, Writer, collect};
+
+/// Runs the suite against an empty store.
+///
+/// # Panics
+/// Where the store breaks a promise.
+pub async fn run(store: &dyn Store) {
+    empty_store(store).await;
+    let blobs = blobs(store).await;
+    manifests(store, &blobs).await;
+}
+
+fn tag(text: &str) -> Tag {
+    Tag::new(text).expect("the suite's tags are right")
+}
+
+async fn writer(store: &dyn Store, blob: &Descriptor) -> Box<dyn Writer> {
+    match store.write(blob, None).await.expect("a blob can be written") {
+        Opened::Writer(writer) => writer,
+        Opened::Mounted => panic!("mounted from nowhere"),
+    }
+}
+
+async fn empty_store(store: &dyn Store) {
+    let missing = Selector::Tag(tag("missing"));
+    assert_eq!(store.resolve(&missing).await.expect_err("no such tag").kind(), Kind::NotFound);
+    assert_eq!(store.manifest(&missing).await.expect_err("no such tag").kind(), Kind::NotFound);
+    let digest = Selector::Digest(Algorithm::Sha256.digest(b"missing"));
+    assert_eq!(store.manifest(&digest).await.expect_err("no such digest").kind(), Kind::NotFound);
+    let blob = Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, b"missing");
+    assert!(!store.contains(&blob).await.expect("absence is no error"));
+    let read = async { store.read(&blob, 0..7).await?.try_collect::<Vec<_>>().await };
+    assert_eq!(read.await.expect_err("no such blob").kind(), Kind::NotFound);
+}
+
+/// Writes and reads blobs of several lengths; returns a config and a layer.
+async fn blobs(store: &dyn Store) -> [Descriptor; 2] {
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    let contents = [Bytes::from_static(b"{}"), Bytes::from(large), Bytes::new()];
+    let blobs = contents
+        .each_ref()
+        .map(|content| Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, content));
+    for (blob, content) in blobs.iter().zip(&contents) {
+        let mut writer = writer(store, blob).await;
+        for piece in content.chunks(700_001) {
+            writer.write(Bytes::copy_from_slice(piece)).await.expect("bytes are taken");
+        }
+        writer.commit().await.expect("the right bytes are committed");
+        assert!(store.contains(blob).await.expect("presence can be asked"));
+        let stream = store.read(blob, 0..blob.size).await.expect("a blob can be read");
+        let read = collect(stream, blob, u64::MAX).await.expect("the bytes are right");
+        assert_eq!(read, content);
+    }
+    ranges(store, &blobs[1], &contents[1]).await;
+    wrong_bytes(store).await;
+    abandoned(store).await;
+    let [config, layer, _] = blobs;
+    [config, layer]
+}
+
+async fn ranges(store: &dyn Store, blob: &Descriptor, content: &Bytes) {
+    for range in [0..1, 999..2_000_000, 2_999_999..3_000_000] {
+        let asked = range.start as u64..range.end as u64;
+        let stream = store.read(blob, asked).await.expect("a range can be read");
+        let read: Vec<Bytes> = stream.try_collect().await.expect("the range comes whole");
+        assert!(read.concat() == content[range.clone()], "{range:?} came wrong");
+    }
+}
+
+async fn wrong_bytes(store: &dyn Store) {
+    let blob = Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, b"right");
+    let mut writer = writer(store, &blob).await;
+    let outcome: Result<(), Error> = async {
+        writer.write(Bytes::from_static(b"wrong")).await?;
+        writer.commit().await
+    }
+    .await;
+    assert_eq!(outcome.expect_err("wrong bytes are refused").kind(), Kind::Invalid);
+    assert!(!store.contains(&blob).await.expect("presence can be asked"));
+}
+
+async fn abandoned(store: &dyn Store) {
+    let blob = Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, b"abandoned");
+    let mut writer = writer(store, &blob).await;
+    writer.write(Bytes::from_static(b"aban")).await.expect("bytes are taken");
+    drop(writer);
+    assert!(!store.contains(&blob).await.expect("presence can be asked"));
+}
+
+async fn manifests(store: &dyn Store, [config, layer]: &[Descriptor; 2]) {
+    let describe = |blob: &Descriptor, media_type| {
+        format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#, blob.digest, blob.size)
+    };
+    // Odd spacing and an unknown field: bytes are kept.
+    let json = format!(
+        "{{ \"schemaVersion\": 2,\n \"mediaType\":\"{}\", \"config\":{}, \"layers\":[{}], \"x\":1.10 }}\n",
+        MediaType::OCI_MANIFEST,
+        describe(config, MediaType::OCI_CONFIG),
+        describe(layer, MediaType::OCI_LAYER),
+    );
+    let manifest = Manifest::new(Bytes::from(json), Some(MediaType::OCI_MANIFEST)).expect("valid");
+    let by_digest = Selector::Digest(manifest.digest());
+    store.put_manifest(&by_digest, &manifest).await.expect("a manifest is taken by digest");
+    for name in ["1.0", "latest"] {
+        store.put_manifest(&tag(name).into(), &manifest).await.expect("a manifest is taken by tag");
+    }
+    for selector in [by_digest, Tag::latest().into()] {
+        assert_eq!(store.manifest(&selector).await.expect("it is there"), manifest);
+        assert_eq!(store.resolve(&selector).await.expect("it is there"), manifest.descriptor());
+    }
+    let tags: Vec<Vec<Tag>> = store.tags().try_collect().await.expect("tags can be listed");
+    assert_eq!(tags.concat(), [tag("1.0"), tag("latest")]);
+}

@@ -1,0 +1,65 @@
+//! What happened, for whoever wants to show it. The library emits, a program draws.
+
+use std::time::Duration;
+
+use oci::Descriptor;
+
+/// Something that happened while manifests and blobs were read or written.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// It is known what will be moved at most.
+    Planned {
+        /// How many blobs.
+        blobs: usize,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A blob's bytes begin to flow; after an interrupted attempt, from the start again.
+    BlobStarted(&'a Descriptor),
+    /// So many more bytes of a blob have passed.
+    BlobAdvanced(&'a Descriptor, u64),
+    /// A blob's bytes have all passed and been verified.
+    BlobDone(&'a Descriptor),
+    /// The destination took a blob from another of its repositories.
+    BlobMounted(&'a Descriptor),
+    /// The destination had a blob already.
+    BlobExisted(&'a Descriptor),
+    /// A manifest was written.
+    ManifestDone {
+        /// The reference it was written to.
+        reference: &'a str,
+        /// What was written.
+        manifest: &'a Descriptor,
+    },
+    /// The destination had a manifest under this name already.
+    ManifestExisted {
+        /// The tag or digest it was found by.
+        selector: &'a str,
+        /// What was found.
+        manifest: &'a Descriptor,
+    },
+    /// A request or a blob failed and is tried again.
+    Retried {
+        /// What failed, and why.
+        reason: &'a str,
+        /// How long is waited before.
+        wait: Duration,
+    },
+    /// A registry said something to its users (RFC 9111, `Warning: 299`).
+    Warned(&'a str),
+}
+
+/// Gets the events, on whatever thread they happen; has to be quick.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Ignores all events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event<'_>) {}
+}

@@ -1,0 +1,1 @@
+//! Real registries, faults on demand and test images, for hoist's own tests.

@@ -1,0 +1,1 @@
+//! Moves graphs of manifests and blobs between stores.
