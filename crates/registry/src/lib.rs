@@ -1,1 +1,48 @@
-//! A store over HTTP: the OCI distribution protocol.
+//! Registries as stores: a client of the OCI distribution protocol.
+//!
+//! A [`Client`] knows the way to every registry: https or http, credentials, tokens, retries. A repository on one is a
+//! [`RegistryStore`], and so a [`store::Store`].
+//!
+//! ```no_run
+//! use auth::{Keychain, Locations};
+//! use oci::Reference;
+//! use registry::{Client, Options};
+//! use store::Store;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let keychain = Keychain::new(Locations::from_lookup(|name| std::env::var_os(name)));
+//! let client = Client::new(Options::default(), keychain);
+//! let reference: Reference = "nginx:1.25".parse()?;
+//! let manifest = client.repository(reference.repository()).manifest(&reference.selector()).await?;
+//! println!("{} is {}", reference, manifest.digest());
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod challenge;
+mod client;
+mod error;
+mod exchange;
+mod host;
+mod link;
+mod options;
+mod redact;
+mod repository;
+mod resolve;
+mod retry;
+mod scheme;
+mod scope;
+mod shared;
+mod tags;
+mod tls;
+mod token;
+mod transport;
+mod upload;
+mod warning;
+
+pub use client::Client;
+pub use error::{Error, RegistryError, StatusError};
+pub use options::Options;
+pub use repository::RegistryStore;
+pub use retry::Retries;

@@ -1,0 +1,290 @@
+//! What can go wrong between hoist and a registry.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use store::Kind;
+use url::Url;
+
+use crate::redact;
+use crate::retry::{chain, is_network};
+
+/// What went wrong, with everything needed to find the cause. URLs are printed without secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry answered with an error.
+    #[error("{0}")]
+    Status(Box<StatusError>),
+    /// The exchange broke, or never began.
+    #[error("{method} {url}: {}{}", causes(source.as_ref()), Effort(*attempts, *elapsed))]
+    Network {
+        /// The request's method.
+        method: Method,
+        /// The request's URL.
+        url: String,
+        /// What the network said.
+        source: Box<dyn StdError + Send + Sync>,
+        /// How often it was tried.
+        attempts: usize,
+        /// How long that took.
+        elapsed: Duration,
+    },
+    /// The credentials for the registry could not be had.
+    #[error(transparent)]
+    Credentials(#[from] auth::Error),
+    /// Credentials would have to be sent in the clear.
+    #[error("{url} asks for credentials over plain http, where anybody on the way can read them")]
+    InTheClear {
+        /// Who asks.
+        url: String,
+    },
+    /// The answer breaks the protocol.
+    #[error("{method} {url}: {reason}")]
+    Protocol {
+        /// The request's method.
+        method: Method,
+        /// The request's URL.
+        url: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The answer is larger than hoist is willing to hold in memory.
+    #[error("GET {url}: the answer has more than {limit} bytes")]
+    TooLarge {
+        /// The request's URL.
+        url: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub struct StatusError {
+    /// The request's method.
+    pub method: Method,
+    /// The request's URL, without secrets.
+    pub url: String,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// What the registry says is wrong (distribution specification, "Error Codes"); empty if it says nothing.
+    pub errors: Vec<RegistryError>,
+    /// Plain text of an answer that has no such list.
+    pub text: String,
+    /// Whether the request carried credentials.
+    pub authorized: bool,
+    /// How often it was tried.
+    pub attempts: usize,
+    /// How long that took.
+    pub elapsed: Duration,
+}
+
+/// One entry of a registry's list of errors.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RegistryError {
+    /// The code, such as `MANIFEST_UNKNOWN`.
+    #[serde(default)]
+    pub code: String,
+    /// The code in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// How hard it was tried; prints nothing for a single attempt.
+struct Effort(usize, Duration);
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 {
+            write!(f, " (after {} attempts in {:.1} s)", self.0, self.1.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.method, self.url)?;
+        if self.errors.is_empty() {
+            write!(f, "unexpected status code {}", self.status)?;
+            if self.method == Method::HEAD {
+                f.write_str(" (HEAD responses have no body, use GET for details)")?;
+            } else if !self.text.is_empty() {
+                write!(f, ": {}", self.text)?;
+            }
+        }
+        for (at, error) in self.errors.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{}", error.code)?;
+            if !error.message.is_empty() {
+                write!(f, ": {}", error.message)?;
+            }
+        }
+        Effort(self.attempts, self.elapsed).fmt(f)
+    }
+}
+
+impl StatusError {
+    /// Reads what an error's body says.
+    pub(crate) fn explain(body: &[u8]) -> (Vec<RegistryError>, String) {
+        #[derive(Deserialize)]
+        struct Body {
+            errors: Vec<RegistryError>,
+        }
+        if let Ok(body) = serde_json::from_slice::<Body>(body) {
+            let clean = |error: RegistryError| RegistryError {
+                code: printable(&error.code),
+                message: printable(&error.message),
+            };
+            return (body.errors.into_iter().map(clean).collect(), String::new());
+        }
+        let text = String::from_utf8_lossy(body);
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        // A page for a browser says nothing to a terminal.
+        let line = if line.starts_with('<') { "" } else { line };
+        (Vec::new(), printable(line).chars().take(200).collect())
+    }
+
+    fn has(&self, code: &str) -> bool {
+        self.errors.iter().any(|error| error.code == code)
+    }
+
+    fn kind(&self) -> Kind {
+        match self.status.as_u16() {
+            401 => Kind::Unauthorized,
+            403 => Kind::Denied,
+            404 => Kind::NotFound,
+            429 => Kind::TooManyRequests,
+            405 | 415 | 501 => Kind::Unsupported,
+            400 if self.has("UNSUPPORTED") => Kind::Unsupported,
+            400 if self.has("DIGEST_INVALID") || self.has("SIZE_INVALID") || self.has("MANIFEST_INVALID") => {
+                Kind::Invalid
+            }
+            _ if crate::retry::is_passing(self.status) => Kind::Interrupted,
+            // An upload session that the registry has lost: a new one may fare better.
+            _ if self.has("BLOB_UPLOAD_UNKNOWN") || self.has("BLOB_UPLOAD_INVALID") => Kind::Interrupted,
+            _ => Kind::Other,
+        }
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+/// The causes in one line. An outer error often repeats its cause's text, or says no more than that there is one.
+fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in chain(error) {
+        let text = cause.to_string();
+        let empty =
+            text.starts_with("error sending request") || text.starts_with("error decoding response body");
+        let known = parts.last().is_some_and(|last| last.contains(&text));
+        if !empty && !known && text != "client error (Connect)" && text != "client error (SendRequest)" {
+            parts.push(text);
+        }
+    }
+    if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+}
+
+impl Error {
+    /// A failed exchange.
+    pub(crate) fn network(
+        method: &Method,
+        url: &Url,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+        (attempts, elapsed): (usize, Duration),
+    ) -> Self {
+        Self::Network {
+            method: method.clone(),
+            url: redact::url(url),
+            source: source.into(),
+            attempts,
+            elapsed,
+        }
+    }
+
+    /// An answer that breaks the protocol.
+    pub(crate) fn protocol(method: &Method, url: &Url, reason: impl Into<String>) -> Self {
+        Self::Protocol { method: method.clone(), url: redact::url(url), reason: reason.into() }
+    }
+
+    /// The status, if the registry answered.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(error) => Some(error.status),
+            _ => None,
+        }
+    }
+
+    /// What a caller can act on.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Status(error) => error.kind(),
+            Self::Network { source, .. } if is_network(source.as_ref()) => Kind::Interrupted,
+            Self::Network { .. } => Kind::Unreachable,
+            Self::Credentials(_) | Self::InTheClear { .. } => Kind::Unauthorized,
+            Self::Protocol { .. } => Kind::Other,
+            Self::TooLarge { .. } => Kind::Invalid,
+        }
+    }
+
+    /// Says what was being done.
+    pub(crate) fn doing(self, doing: impl Into<String>) -> store::Error {
+        store::Error::new(self.kind(), doing, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: Method, status: u16, body: &str) -> StatusError {
+        let (errors, text) = StatusError::explain(body.as_bytes());
+        StatusError {
+            method,
+            url: "http://h/v2/nope/manifests/latest".into(),
+            status: StatusCode::from_u16(status).unwrap(),
+            errors,
+            text,
+            authorized: false,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn answers_in_words() {
+        let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"Unknown name","detail":{}}]}"#;
+        for (error, expected) in [
+            (status(Method::GET, 404, unknown), "NAME_UNKNOWN: Unknown name"),
+            (status(Method::GET, 500, "<html>\noops"), "unexpected status code 500 Internal Server Error"),
+            (
+                status(Method::GET, 502, "\n bad\u{1b}[1m gateway\n"),
+                "unexpected status code 502 Bad Gateway: bad[1m gateway",
+            ),
+            (
+                status(Method::HEAD, 404, ""),
+                "unexpected status code 404 Not Found (HEAD responses have no body, use GET for details)",
+            ),
+        ] {
+            let method = error.method.clone();
+            assert_eq!(error.to_string(), format!("{method} http://h/v2/nope/manifests/latest: {expected}"));
+        }
+        let tried =
+            StatusError { attempts: 3, elapsed: Duration::from_millis(4210), ..status(Method::GET, 503, "") };
+        assert!(tried.to_string().ends_with("503 Service Unavailable (after 3 attempts in 4.2 s)"));
+    }
+
+    #[test]
+    fn kinds() {
+        let digest = r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#;
+        assert_eq!(status(Method::PUT, 400, digest).kind(), Kind::Invalid);
+        assert_eq!(status(Method::PUT, 400, "").kind(), Kind::Other);
+        assert_eq!(status(Method::GET, 503, "").kind(), Kind::Interrupted);
+        assert_eq!(status(Method::GET, 403, "").kind(), Kind::Denied);
+    }
+}

@@ -1,0 +1,248 @@
+//! One question to a registry and its answer: credentials, redirects and retries included.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use auth::Secret;
+use base64::Engine as _;
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::Response;
+use url::Url;
+
+use crate::error::{Error, StatusError};
+use crate::host::{Authorization, Host};
+use crate::redact;
+use crate::retry::{is_passing, retry_after};
+use crate::scope::Scope;
+use crate::transport::Lane;
+
+/// How long a registry may take to begin its answer to a request without a long body.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The largest body of an error that is read, in bytes.
+const ERROR_LIMIT: u64 = 64 << 10;
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 10;
+
+/// A request that can be repeated.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// What a token has to be for.
+    pub(crate) scopes: &'a [Scope],
+    /// The repository's path, for credentials that are kept by repository.
+    pub(crate) repository: &'a str,
+    pub(crate) lane: Lane,
+}
+
+/// A good answer and the URL that gave it, behind all redirects.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) url: Url,
+}
+
+impl Host {
+    /// Sends a request until the answer is a good one (2xx), or it is clear that it will not be.
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let mut waits = self.shared.options.retries.schedule();
+        let mut scopes = request.scopes.to_vec();
+        let mut url = request.url.clone();
+        let (mut attempts, mut redirects, mut challenges) = (0, 0, 0);
+        loop {
+            let authorization = if self.is_own(&url) {
+                self.authorization(&url, &scopes, request.repository).await?
+            } else {
+                Authorization::None
+            };
+            attempts += 1;
+            let effort = || (attempts, started.elapsed());
+            let (error, asked) = match self.attempt(&request, &url, &authorization).await {
+                Err(source) => (Error::network(&request.method, &url, source, effort()), None),
+                Ok(response) => {
+                    let status = response.status();
+                    if status.is_success() {
+                        return Ok(Answer { response, url });
+                    }
+                    if status == StatusCode::UNAUTHORIZED
+                        && self.is_own(&url)
+                        && challenges < 2
+                        && self.challenged(response.headers(), &authorization, &mut scopes)
+                    {
+                        challenges += 1;
+                        attempts -= 1;
+                        continue;
+                    }
+                    if let Some(target) = redirect(&request, &url, &response)? {
+                        redirects += 1;
+                        if redirects > REDIRECTS {
+                            return Err(Error::protocol(&request.method, &request.url, "too many redirects"));
+                        }
+                        url = target;
+                        attempts -= 1;
+                        continue;
+                    }
+                    let asked = asked_patience(response.headers());
+                    let authorized = !matches!(authorization, Authorization::None);
+                    let error = status_error(&request.method, &url, response, authorized, effort()).await;
+                    (error, asked)
+                }
+            };
+            let passing = match error.status() {
+                Some(status) => is_passing(status),
+                None => error.kind() == store::Kind::Interrupted,
+            };
+            let Some(scheduled) = waits.next().filter(|_| passing) else { return Err(error) };
+            let wait = self.shared.options.retries.wait(scheduled, asked);
+            self.shared.wait(&error, wait).await;
+            // A redirect may lead to an address that is signed for a short time: begin at the registry again.
+            url = request.url.clone();
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request<'_>,
+        url: &Url,
+        authorization: &Authorization,
+    ) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+        let mut builder = self
+            .shared
+            .transport
+            .client(request.lane)
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone());
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            builder = builder.body(request.body.clone());
+        }
+        if let Some(value) = authorization.header() {
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        let exchange = self.exchange(request.lane, builder.build()?);
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer for {} s", PATIENCE.as_secs()),
+            )
+            .into()),
+        }
+    }
+
+    /// Sends a request once, with lines for whoever debugs.
+    pub(crate) async fn exchange(
+        &self,
+        lane: Lane,
+        request: reqwest::Request,
+    ) -> Result<Response, reqwest::Error> {
+        let (method, url) = (request.method().clone(), redact::url(request.url()));
+        tracing::debug!(target: "hoist::http", "--> {method} {url}{}", redact::Headers(request.headers()));
+        let started = Instant::now();
+        let outcome = self.shared.transport.client(lane).execute(request).await;
+        if let Ok(response) = &outcome {
+            tracing::debug!(
+                target: "hoist::http",
+                "<-- {} {method} {url} ({:.0?}){}",
+                response.status(),
+                started.elapsed(),
+                redact::Headers(response.headers())
+            );
+            self.shared.warn(response.headers());
+        } else {
+            tracing::debug!(target: "hoist::http", "<-- no answer to {method} {url}");
+        }
+        outcome
+    }
+}
+
+/// Where a redirect leads, if the answer is one that may be followed. A request with a body is not sent elsewhere.
+fn redirect(request: &Request<'_>, url: &Url, response: &Response) -> Result<Option<Url>, Error> {
+    let follows = match response.status().as_u16() {
+        301..=303 => matches!(request.method, Method::GET | Method::HEAD),
+        307 | 308 => request.body.is_empty(),
+        _ => false,
+    };
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(location) = location.filter(|_| follows) else { return Ok(None) };
+    let target = url
+        .join(location)
+        .map_err(|error| Error::protocol(&request.method, url, format!("redirects to no URL: {error}")))?;
+    if !matches!(target.scheme(), "http" | "https") || (url.scheme() == "https" && target.scheme() == "http")
+    {
+        let reason = format!("redirects from {} to {}, which is refused", url.scheme(), target.scheme());
+        return Err(Error::protocol(&request.method, url, reason));
+    }
+    Ok(Some(target))
+}
+
+fn asked_patience(headers: &HeaderMap) -> Option<Duration> {
+    retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+}
+
+/// Reads what an error says.
+pub(crate) async fn status_error(
+    method: &Method,
+    url: &Url,
+    response: Response,
+    authorized: bool,
+    (attempts, elapsed): (usize, Duration),
+) -> Error {
+    let status = response.status();
+    // What cannot be read explains nothing; the status still does.
+    let body = read_bounded(response, ERROR_LIMIT, url).await.unwrap_or_default();
+    let (errors, text) = StatusError::explain(&body);
+    Error::Status(Box::new(StatusError {
+        method: method.clone(),
+        url: redact::url(url),
+        status,
+        errors,
+        text,
+        authorized,
+        attempts,
+        elapsed,
+    }))
+}
+
+/// Reads a body of at most `limit` bytes into memory.
+pub(crate) async fn read_bounded(mut response: Response, limit: u64, url: &Url) -> Result<Bytes, Error> {
+    let too_large = || Error::TooLarge { url: redact::url(url), limit };
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    loop {
+        let failed = |source| Error::network(&Method::GET, url, source, (1, Duration::ZERO));
+        let piece = tokio::time::timeout(PATIENCE, response.chunk()).await;
+        let piece = piece.map_err(|_| {
+            Error::network(
+                &Method::GET,
+                url,
+                std::io::Error::new(std::io::ErrorKind::TimedOut, "the answer stopped in the middle"),
+                (1, PATIENCE),
+            )
+        })?;
+        match piece.map_err(failed)? {
+            None => return Ok(body.freeze()),
+            Some(piece) if (body.len() + piece.len()) as u64 > limit => return Err(too_large()),
+            Some(piece) => body.extend_from_slice(&piece),
+        }
+    }
+}
+
+/// The header of user and password (RFC 7617).
+pub(crate) fn basic(username: &str, password: &Secret) -> HeaderValue {
+    let encoded =
+        base64::engine::general_purpose::STANDARD.encode(format!("{username}:{}", password.expose()));
+    sensitive(&format!("Basic {encoded}"))
+}
+
+/// A header value that no log shows. Bytes that no header can hold make it empty, and the registry refuses that.
+pub(crate) fn sensitive(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}

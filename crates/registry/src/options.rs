@@ -1,0 +1,51 @@
+//! How a client behaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Observer, Silent};
+
+use crate::Retries;
+
+/// The settings of a [`Client`](crate::Client).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Allows plain http for every registry, and any certificate (crane's `--insecure`).
+    pub insecure: bool,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// A body that moves nothing for so long is given up, and continued with another request.
+    pub stall: Duration,
+    /// The largest manifest that is read, in bytes.
+    pub manifest_limit: u64,
+    /// How often and how fast requests are repeated.
+    pub retries: Retries,
+    /// Hears of retries and of registries' warnings.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            insecure: false,
+            user_agent: concat!("hoist/", env!("CARGO_PKG_VERSION")).to_owned(),
+            stall: Duration::from_secs(30),
+            manifest_limit: 4 << 20,
+            retries: Retries::default(),
+            observer: Arc::new(Silent),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("insecure", &self.insecure)
+            .field("user_agent", &self.user_agent)
+            .field("stall", &self.stall)
+            .field("manifest_limit", &self.manifest_limit)
+            .field("retries", &self.retries)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! https or http, for the registries where crane allows both: found out without a request, and so without credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci::RegistryName;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::resolve::Resolver;
+use crate::tls;
+
+/// How long a server may take to show which protocol it speaks.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `https`, unless plain http may be used and is what the server speaks.
+pub(crate) async fn find(registry: &RegistryName, insecure: bool, resolver: &Resolver) -> &'static str {
+    if !insecure && !registry.may_be_http() {
+        return "https";
+    }
+    let (host, port) = (registry.host(), port(registry));
+    match timeout(PATIENCE, speaks_tls(host, port.unwrap_or(443), resolver)).await {
+        Ok(Some(true)) => "https",
+        Ok(Some(false)) => "http",
+        // Nobody listens on 443, or says nothing: without a port in the name, 80 may answer.
+        _ if port.is_none() && is_open(host, 80, resolver).await => "http",
+        // The request itself will say what is wrong; on loopback that is likely a server meant to speak http.
+        _ if port.is_some() && registry.is_loopback() => "http",
+        _ => "https",
+    }
+}
+
+fn port(registry: &RegistryName) -> Option<u16> {
+    registry.as_str().rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+}
+
+/// Greets the server as a TLS client would and looks at the first byte of its answer. A line end behind the greeting
+/// makes a plain HTTP server answer too, instead of waiting for the rest of what it takes for a request.
+async fn speaks_tls(host: &str, port: u16, resolver: &Resolver) -> Option<bool> {
+    let mut stream = connect(host, port, resolver).await?;
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let mut greeting = Vec::new();
+    let mut connection = rustls::ClientConnection::new(Arc::new(tls::config(true)), name).ok()?;
+    connection.write_tls(&mut greeting).ok()?;
+    greeting.extend_from_slice(b"\r\n\r\n");
+    stream.write_all(&greeting).await.ok()?;
+    let mut first = [0];
+    match stream.read(&mut first).await {
+        // 20 to 23 are TLS record types: an answer or an alert.
+        Ok(1) => Some(matches!(first[0], 20..=23)),
+        // It hung up on the greeting, so it is not TLS.
+        _ => Some(false),
+    }
+}
+
+async fn is_open(host: &str, port: u16, resolver: &Resolver) -> bool {
+    matches!(timeout(PATIENCE, connect(host, port, resolver)).await, Ok(Some(_)))
+}
+
+async fn connect(host: &str, port: u16, resolver: &Resolver) -> Option<TcpStream> {
+    let addresses = match host.parse() {
+        Ok(address) => vec![std::net::SocketAddr::new(address, port)],
+        Err(_) => resolver.addresses(host, port).await.ok()?,
+    };
+    TcpStream::connect(addresses.as_slice()).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers whatever comes with `answer` and hangs up.
+    async fn server(answer: &'static [u8]) -> RegistryName {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let name = RegistryName::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+        });
+        name
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_tells() {
+        for (answer, expected) in [
+            (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "http"),
+            (b"\x16\x03\x03\x00\x01\x02", "https"),
+            (b"\x15\x03\x03\x00\x02\x02\x28", "https"),
+            (b"", "http"),
+        ] {
+            let registry = server(answer).await;
+            assert_eq!(find(&registry, false, &Resolver::default()).await, expected, "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn others_are_not_even_asked() {
+        let registry = RegistryName::new("registry.invalid:5000").unwrap();
+        assert_eq!(find(&registry, false, &Resolver::default()).await, "https");
+    }
+}

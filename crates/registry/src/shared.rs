@@ -1,0 +1,60 @@
+//! What all hosts of a client have in common.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use auth::Keychain;
+use http::HeaderMap;
+use store::Event;
+use url::{Host, Url};
+
+use crate::transport::Transport;
+use crate::{Error, Options, redact, warning};
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) keychain: Keychain,
+    pub(crate) transport: Transport,
+    /// Warnings that were told already.
+    warned: Mutex<BTreeSet<String>>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, keychain: Keychain) -> Self {
+        let transport = Transport::new(&options, keychain.http_headers());
+        Self { options, keychain, transport, warned: Mutex::default() }
+    }
+
+    /// Credentials travel over https, over http only to this machine itself or where the user said so.
+    pub(crate) fn may_carry_credentials(&self, url: &Url) -> Result<(), Error> {
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if url.scheme() == "https" || loopback || self.options.insecure {
+            Ok(())
+        } else {
+            Err(Error::InTheClear { url: redact::url(url) })
+        }
+    }
+
+    /// Tells the warnings of an answer, each once a client.
+    pub(crate) fn warn(&self, headers: &HeaderMap) {
+        for value in headers.get_all(http::header::WARNING) {
+            let Some(text) = value.to_str().ok().and_then(warning::text) else { continue };
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.insert(text.clone()) {
+                self.options.observer.event(&Event::Warned(&text));
+            }
+        }
+    }
+
+    /// Tells that something is tried again, and waits.
+    pub(crate) async fn wait(&self, error: &Error, wait: Duration) {
+        self.options.observer.event(&Event::Retried { reason: &error.to_string(), wait });
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! The list of tags, page by page (distribution specification, "Listing Tags").
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, try_unfold};
+use http::header::LINK;
+use http::{HeaderMap, Method};
+use oci::Tag;
+use serde::Deserialize;
+use url::Url;
+
+use crate::error::Error;
+use crate::exchange::{Request, read_bounded};
+use crate::host::Host;
+use crate::link;
+use crate::scope::Scope;
+use crate::transport::Lane;
+
+/// The largest page that is read, in bytes: some registries send all tags at once.
+const LIMIT: u64 = 64 << 20;
+
+pub(crate) struct Pages {
+    host: Arc<Host>,
+    repository: String,
+    scopes: Vec<Scope>,
+}
+
+/// Where to go on.
+enum Next {
+    First,
+    At(Url),
+    End,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    tags: Option<Vec<String>>,
+}
+
+impl Pages {
+    pub(crate) fn new(host: Arc<Host>, repository: &str, scopes: &[Scope]) -> Self {
+        Self { host, repository: repository.to_owned(), scopes: scopes.to_vec() }
+    }
+
+    pub(crate) fn stream(self) -> impl Stream<Item = Result<Vec<Tag>, Error>> + Send {
+        try_unfold((self, Next::First), |(pages, next)| async move {
+            let url = match next {
+                Next::End => return Ok(None),
+                Next::At(url) => url,
+                Next::First => {
+                    let mut url = pages.host.url(&format!("{}/tags/list", pages.repository)).await?;
+                    url.set_query(Some("n=1000"));
+                    url
+                }
+            };
+            let (tags, next) = pages.page(url).await?;
+            Ok(Some((tags, (pages, next))))
+        })
+    }
+
+    async fn page(&self, url: Url) -> Result<(Vec<Tag>, Next), Error> {
+        let answer = self.host.send(Request {
+            method: Method::GET,
+            url: url.clone(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            scopes: &self.scopes,
+            repository: &self.repository,
+            lane: Lane::Api,
+        });
+        let answer = answer.await?;
+        let link = answer.response.headers().get_all(LINK).iter();
+        let link = link.filter_map(|value| value.to_str().ok()).find_map(link::next);
+        let next = link.map(|target| self.follow(&url, target)).transpose()?;
+        let body = read_bounded(answer.response, LIMIT, &url).await?;
+        let protocol = |reason: String| Error::protocol(&Method::GET, &url, reason);
+        let page: Page = serde_json::from_slice(&body)
+            .map_err(|error| protocol(format!("the list of tags is not the JSON it should be: {error}")))?;
+        let tags: Result<Vec<Tag>, Error> = page
+            .tags
+            .unwrap_or_default()
+            .iter()
+            .map(|tag| Tag::new(tag).map_err(|(_, reason)| protocol(format!("{tag:?} is no tag: {reason}"))))
+            .collect();
+        Ok((tags?, next.map_or(Next::End, Next::At)))
+    }
+
+    /// A link stays on the registry and leads on.
+    fn follow(&self, url: &Url, target: &str) -> Result<Url, Error> {
+        let protocol = |reason: &str| Error::protocol(&Method::GET, url, reason);
+        let next = url.join(target).map_err(|_| protocol("the link to the next page is no URL"))?;
+        if !self.host.is_own(&next) {
+            return Err(protocol("the link to the next page leads to another host"));
+        }
+        if next == *url {
+            return Err(protocol("the link to the next page leads to the same page again"));
+        }
+        Ok(next)
+    }
+}
