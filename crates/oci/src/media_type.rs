@@ -82,6 +82,12 @@ impl MediaType {
         self.is_index() || self.is_image() || self.is_schema1()
     }
 
+    /// A layer of a file system, packed in whatever way.
+    pub fn is_layer(&self) -> bool {
+        self.0.starts_with("application/vnd.oci.image.layer.")
+            || self.0.starts_with("application/vnd.docker.image.rootfs.")
+    }
+
     /// A layer that its owner does not allow to be pushed elsewhere: OCI's non-distributable and docker's foreign
     /// layers. Registries usually do not hold them; a descriptor's `urls` say where they are.
     pub fn is_nondistributable(&self) -> bool {
@@ -123,5 +129,7 @@ mod tests {
         let foreign = MediaType::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         assert!(foreign.is_nondistributable());
         assert!(!MediaType::OCI_LAYER.is_nondistributable());
+        assert!(foreign.is_layer() && MediaType::DOCKER_LAYER.is_layer() && MediaType::OCI_LAYER_ZSTD.is_layer());
+        assert!(!MediaType::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip").is_layer());
     }
 }

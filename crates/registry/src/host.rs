@@ -79,8 +79,8 @@ impl Host {
     ) -> Result<Authorization, Error> {
         let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(challenge) = challenge else { return Ok(Authorization::None) };
-        let found = self.shared.keychain.credential(self.name.as_str(), Some(repository)).await?;
-        match (challenge, found.credential) {
+        let credential = self.shared.keychain.credential(self.name.as_str(), Some(repository)).await?;
+        match (challenge, credential) {
             (Challenge::Bearer(bearer), credential) => {
                 let token = self.tokens.get(&self.shared, &bearer, scopes, &credential).await?;
                 Ok(Authorization::Bearer(token))

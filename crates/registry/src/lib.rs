@@ -10,7 +10,7 @@
 //! use store::Store;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let keychain = Keychain::new(Locations::from_lookup(|name| std::env::var_os(name)));
+//! let keychain = Keychain::load(&Locations::from_lookup(|name| std::env::var_os(name)))?;
 //! let client = Client::new(Options::default(), keychain);
 //! let reference: Reference = "nginx:1.25".parse()?;
 //! let manifest = client.repository(reference.repository()).manifest(&reference.selector()).await?;

@@ -143,12 +143,12 @@ impl RegistryStore {
         Err(missing)
     }
 
-    async fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
-        let url = self.url(&format!("blobs/{}", blob.digest)).await?;
+    /// Asks for a blob without its bytes; `None` if it is not there.
+    async fn head_blob(&self, digest: &Digest) -> Result<Option<Answer>, Error> {
+        let url = self.url(&format!("blobs/{digest}")).await?;
         match self.send(Method::HEAD, url, HeaderMap::new(), Bytes::new()).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            outcome => outcome.map(Some),
         }
     }
 }
@@ -228,9 +228,21 @@ impl Store for RegistryStore {
     }
 
     async fn contains(&self, blob: &Descriptor) -> Result<bool, StoreError> {
-        let outcome = self.has(blob).await;
-        outcome
-            .map_err(|error| error.doing(format!("looking for blob {} in {}", blob.digest, self.repository)))
+        let found = self.head_blob(&blob.digest).await;
+        let doing = || format!("looking for blob {} in {}", blob.digest, self.repository);
+        Ok(found.map_err(|error| error.doing(doing()))?.is_some())
+    }
+
+    async fn resolve_blob(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
+        let doing = || format!("looking for blob {digest} in {}", self.repository);
+        let found = self.head_blob(digest).await.map_err(|error| error.doing(doing()))?;
+        let answer = found.ok_or_else(|| StoreError::new(Kind::NotFound, doing(), "there is none"))?;
+        let length = answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let size = length.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            let reason = "the answer does not say how long the blob is";
+            Error::protocol(&Method::HEAD, &answer.url, reason).doing(doing())
+        })?;
+        Ok(Descriptor::new(MediaType::OCTET_STREAM, *digest, size))
     }
 
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, StoreError> {

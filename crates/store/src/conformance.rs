@@ -53,6 +53,10 @@ async fn blobs(store: &dyn Store) -> [Descriptor; 2] {
         }
         writer.commit().await.expect("the right bytes are committed");
         assert!(store.contains(blob).await.expect("presence can be asked"));
+        match store.resolve_blob(&blob.digest).await {
+            Ok(found) => assert_eq!((found.digest, found.size), (blob.digest, blob.size)),
+            Err(error) => assert_eq!(error.kind(), Kind::Unsupported, "{error}"),
+        }
         let stream = store.read(blob, 0..blob.size).await.expect("a blob can be read");
         let read = collect(stream, blob, u64::MAX).await.expect("the bytes are right");
         assert_eq!(read, content);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oci::Descriptor;
+use oci::{Descriptor, Tag};
 
 /// Something that happened while manifests and blobs were read or written.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub enum Event<'a> {
         /// What was found.
         manifest: &'a Descriptor,
     },
+    /// The destination had a tag of this name already, and nothing was to be overwritten.
+    TagSkipped(&'a Tag),
     /// A request or a blob failed and is tried again.
     Retried {
         /// What failed, and why.

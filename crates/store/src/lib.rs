@@ -31,7 +31,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use oci::{Descriptor, Manifest, Repository, Selector, Tag};
+use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
 
 pub use error::{Error, Kind};
 pub use event::{Event, Observer, Silent};
@@ -72,6 +72,16 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// Only if that could not be found out.
     async fn contains(&self, blob: &Descriptor) -> Result<bool, Error>;
+
+    /// The descriptor of a blob that is known by its digest alone, as docker's schema 1 names its layers. Its media
+    /// type is [`MediaType::OCTET_STREAM`](oci::MediaType::OCTET_STREAM).
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none, [`Kind::Unsupported`] where the place cannot tell a blob's length.
+    async fn resolve_blob(&self, digest: &Digest) -> Result<Descriptor, Error> {
+        let doing = format!("asking {} for the length of blob {digest}", self.name());
+        Err(Error::new(Kind::Unsupported, doing, "this kind of place cannot tell it"))
+    }
 
     /// A blob's bytes of `range` (in bytes, within the blob's size). They come as they are: [`verified`] checks them.
     /// A connection that breaks is mended within the stream where the place can.

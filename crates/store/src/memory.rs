@@ -87,6 +87,12 @@ impl Store for MemoryStore {
         Ok(self.lock().blobs.contains_key(&blob.digest))
     }
 
+    async fn resolve_blob(&self, digest: &Digest) -> Result<Descriptor, Error> {
+        let size = self.lock().blobs.get(digest).map(|content| content.len() as u64);
+        let size = size.ok_or_else(|| self.missing(&format!("blob {digest}")))?;
+        Ok(Descriptor::new(oci::MediaType::OCTET_STREAM, *digest, size))
+    }
+
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error> {
         let content = self.lock().blobs.get(&blob.digest).cloned();
         let content = content.ok_or_else(|| self.missing(&format!("blob {}", blob.digest)))?;

@@ -1,0 +1,100 @@
+//! What can go wrong in a transfer.
+
+use oci::{Digest, ManifestError, Platform, Tag};
+use store::Kind;
+
+/// Why a transfer stopped. Nothing that is not whole has got a name then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source failed. The message says what was being done there.
+    #[error(transparent)]
+    Source(store::Error),
+    /// The destination failed. The message says what was being done there.
+    #[error(transparent)]
+    Destination(store::Error),
+    /// A blob broke on its way as often as it was tried.
+    #[error("copying blob {blob}, given up after {attempts} attempts: {source}")]
+    GaveUp {
+        /// The blob.
+        blob: Digest,
+        /// How often it was begun.
+        attempts: u32,
+        /// What went wrong the last time.
+        source: store::Error,
+    },
+    /// A manifest of the source cannot be understood.
+    #[error("reading the graph of {reference}: {source}")]
+    Manifest {
+        /// The manifest, as a reference.
+        reference: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The destination's tag exists and must not be overwritten.
+    #[error("refusing to clobber existing tag {reference}@{digest}")]
+    Clobber {
+        /// The tag, as a reference.
+        reference: String,
+        /// What it names.
+        digest: Digest,
+    },
+    /// An index has no image for the platform that was asked for.
+    #[error("no child with platform {platform} in index {reference}")]
+    NoChild {
+        /// The platform.
+        platform: Box<Platform>,
+        /// The index, as a reference.
+        reference: String,
+    },
+    /// The source holds an index, but not all that it lists (a sparse index).
+    #[error(
+        "index {index} lists {child} ({platform}), which the source does not hold; \
+         ask for a platform that is there (--platform), or fill the source first"
+    )]
+    MissingChild {
+        /// The index, as a reference.
+        index: String,
+        /// The manifest that is missing.
+        child: Digest,
+        /// The platform that the index gives for it.
+        platform: String,
+    },
+    /// The destination was named by a digest that the source's manifest does not have.
+    #[error("cannot write {found} as {reference}: the digest differs")]
+    WrongDigest {
+        /// The destination, as a reference.
+        reference: String,
+        /// The digest of the source's manifest.
+        found: Digest,
+    },
+    /// The graph is larger than the [`Limits`](crate::Limits) allow.
+    #[error("the graph of {reference} is too large: it has more than {limit}")]
+    TooLarge {
+        /// The root, as a reference.
+        reference: String,
+        /// What there is too much of.
+        limit: String,
+    },
+    /// One of many tags could not be copied.
+    #[error("copying tag {tag}: {source}")]
+    Tag {
+        /// The tag.
+        tag: Tag,
+        /// Why.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// What a caller can act on, if a store failed.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Source(error) | Self::Destination(error) | Self::GaveUp { source: error, .. } => {
+                Some(error.kind())
+            }
+            Self::Tag { source, .. } => source.kind(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The manifests and blobs that a manifest stands on.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use oci::{Descriptor, Digest, Manifest, Selector, View};
+use store::{Kind, Store};
+
+use crate::{Error, reference, schema1, select};
+
+/// How many manifests are asked for at once.
+const REQUESTS: usize = 8;
+
+/// Everything reachable from a manifest by children, config and layers. Each digest is there once, so shared parts are
+/// walked once; digests are checked, so there are no cycles.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The digest of the manifest that the walk began with.
+    pub root: Digest,
+    /// The manifests that were read, the root among them.
+    pub manifests: BTreeMap<Digest, Node>,
+    /// Manifests that the destination has already, and so all below them. They were not read.
+    pub existing: Vec<Descriptor>,
+}
+
+/// A manifest and what it names directly.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its children, in its order: manifests of the graph, or what the destination has already.
+    pub children: Vec<Digest>,
+    /// Its config and layers, in its order, without those that are left out.
+    pub blobs: Vec<Descriptor>,
+}
+
+/// How large a graph may be. Beyond it a walk ends with [`Error::TooLarge`]: the graph of an image is far smaller, and
+/// all of its manifests are held in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Levels of manifests, the root being one: 16 by default.
+    pub depth: usize,
+    /// Manifests: 20000 by default.
+    pub manifests: usize,
+    /// Bytes of all manifests together: 64 MiB by default.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 16, manifests: 20_000, bytes: 64 << 20 }
+    }
+}
+
+/// What a walk goes into.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk<'a> {
+    /// A place whose manifests, found by digest, need no walking: where the graph shall be copied to.
+    pub destination: Option<&'a dyn Store>,
+    /// Whether layers that their owner does not allow to be pushed elsewhere belong to the graph.
+    pub nondistributable: bool,
+    /// How large the graph may be.
+    pub limits: Limits,
+}
+
+/// What an entry of an index turned out to be.
+enum Found {
+    Manifest(Manifest),
+    /// The destination has it.
+    Existing(Descriptor),
+    /// No manifest: the entry of an index that lists blobs, as `BuildKit`'s caches do.
+    Blob(Descriptor),
+}
+
+/// An entry of an index and the digest of that index.
+struct Entry {
+    index: Digest,
+    descriptor: Descriptor,
+}
+
+impl Graph {
+    /// Walks from `root`, a manifest of `source`, level by level, eight manifests at once. Content embedded in
+    /// descriptors (`data`) is not asked for. An entry of unknown type that is no manifest of the source counts as a
+    /// blob. Manifests of unknown type are taken with whatever config, layers and children they show.
+    ///
+    /// # Errors
+    /// [`Error::MissingChild`] if the source lacks what an index lists, [`Error::Manifest`] if a manifest is broken,
+    /// [`Error::TooLarge`], and [`Error::Source`] or [`Error::Destination`] if a store fails; among these
+    /// [`Kind::Unsupported`] for a schema 1 image of a source that cannot tell the length of its layers.
+    pub async fn walk(source: &dyn Store, root: Manifest, walk: &Walk<'_>) -> Result<Self, Error> {
+        let root_digest = root.digest();
+        let mut graph = Self { root: root_digest, manifests: BTreeMap::new(), existing: Vec::new() };
+        let too_large = |limit: String| Error::TooLarge {
+            reference: reference(source, &Selector::Digest(root_digest)),
+            limit,
+        };
+        let Limits { depth, manifests, bytes } = walk.limits;
+        let mut seen = HashSet::from([root.digest()]);
+        let mut held = root.raw().len();
+        let mut level = vec![root];
+        let mut levels = 1;
+        loop {
+            let mut entries = Vec::new();
+            for manifest in level {
+                let index = manifest.digest();
+                let (node, listed) = read(source, manifest, walk.nondistributable).await?;
+                let new = listed.into_iter().filter(|entry| seen.insert(entry.digest));
+                entries.extend(new.map(|descriptor| Entry { index, descriptor }));
+                graph.manifests.insert(index, node);
+            }
+            if entries.is_empty() {
+                return Ok(graph);
+            }
+            if levels >= depth {
+                return Err(too_large(format!("{depth} levels")));
+            }
+            if seen.len() > manifests {
+                return Err(too_large(format!("{manifests} manifests")));
+            }
+            level = Vec::new();
+            let mut found = stream::iter(entries)
+                .map(|entry| find(source, walk.destination, entry))
+                .buffer_unordered(REQUESTS);
+            while let Some((index, found)) = found.try_next().await? {
+                match found {
+                    Found::Manifest(manifest) => {
+                        held = held.saturating_add(manifest.raw().len());
+                        if held > bytes {
+                            return Err(too_large(format!("{bytes} bytes of manifests")));
+                        }
+                        level.push(manifest);
+                    }
+                    Found::Existing(descriptor) => graph.existing.push(descriptor),
+                    Found::Blob(descriptor) => {
+                        if let Some(node) = graph.manifests.get_mut(&index) {
+                            node.children.retain(|child| *child != descriptor.digest);
+                            node.blobs.push(descriptor);
+                        }
+                    }
+                }
+            }
+            levels += 1;
+        }
+    }
+}
+
+/// Takes a manifest apart: itself with its blobs, and the entries that have to be looked into.
+async fn read(
+    source: &dyn Store,
+    manifest: Manifest,
+    nondistributable: bool,
+) -> Result<(Node, Vec<Descriptor>), Error> {
+    let invalid = |source_error| Error::Manifest {
+        reference: reference(source, &manifest.digest().into()),
+        source: source_error,
+    };
+    let mut blobs = Vec::new();
+    let mut listed = Vec::new();
+    if manifest.media_type().is_schema1() {
+        let mut met = HashSet::new();
+        for digest in schema1::layers(&manifest).map_err(invalid)? {
+            if met.insert(digest) {
+                blobs.push(source.resolve_blob(&digest).await.map_err(Error::Source)?);
+            }
+        }
+    } else {
+        match manifest.view() {
+            Ok(View::Image(image)) => blobs = image.config.into_iter().chain(image.layers).collect(),
+            Ok(View::Index(index)) => listed = index.manifests,
+            // A type of its own may use these fields for something else; then its bytes are all there is to copy.
+            Err(_) if !manifest.media_type().is_manifest() => {}
+            Err(error) => return Err(invalid(error)),
+        }
+    }
+    blobs.retain(|blob| nondistributable || !blob.media_type.is_nondistributable());
+    let children = listed.iter().map(|entry| entry.digest).collect();
+    Ok((Node { manifest, children, blobs }, listed))
+}
+
+/// Looks for an entry of an index: first at the destination, where a question costs less than a manifest does.
+async fn find(
+    source: &dyn Store,
+    destination: Option<&dyn Store>,
+    entry: Entry,
+) -> Result<(Digest, Found), Error> {
+    let Entry { index, descriptor } = entry;
+    if let Some(destination) = destination
+        && let Some(existing) = existing(destination, &descriptor.digest.into()).await?
+    {
+        return Ok((index, Found::Existing(existing)));
+    }
+    let index_reference = reference(source, &index.into());
+    match select::child(source, &index_reference, &descriptor).await {
+        Ok(manifest) => Ok((index, Found::Manifest(manifest))),
+        Err(Error::MissingChild { .. }) if !descriptor.media_type.is_manifest() => {
+            Ok((index, Found::Blob(descriptor)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the destination has under a name. Registries that hide what one may not read deny instead of saying no, as
+/// crane takes it too.
+pub(crate) async fn existing(
+    destination: &dyn Store,
+    selector: &Selector,
+) -> Result<Option<Descriptor>, Error> {
+    match destination.resolve(selector).await {
+        Ok(descriptor) => Ok(Some(descriptor)),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied) => Ok(None),
+        Err(error) => Err(Error::Destination(error)),
+    }
+}

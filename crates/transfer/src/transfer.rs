@@ -1,0 +1,311 @@
+//! Copies graphs from one store to another.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::{TryFutureExt, future};
+use oci::{Descriptor, Digest, Manifest, Repository, Selector};
+use store::{Event, Observer, Store};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::graph::existing;
+use crate::memo::Memo;
+use crate::{Error, Fate, Graph, Move, Options, Walk, plan, reference, select};
+
+/// How many questions are asked at once: they are small, and blobs wait for the answers.
+const QUESTIONS: usize = 16;
+
+/// A run of copies from one store to another. What the copies of a run share is moved once, and together they never
+/// move more blobs at once than [`Options::jobs`]. Needs a tokio runtime: each blob is a task of its own, so that
+/// hashing uses all processors. A copy that is dropped or fails ends its tasks.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    pub(crate) run: Arc<Run>,
+}
+
+/// What the tasks of a run share.
+pub(crate) struct Run {
+    pub(crate) source: Arc<dyn Store>,
+    pub(crate) destination: Arc<dyn Store>,
+    pub(crate) options: Options,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// One permit for each blob that may move.
+    pub(crate) slots: Semaphore,
+    /// Whether the destination had a blob when it was asked.
+    questions: Memo<bool>,
+    /// The blobs that the run brought, or is to bring.
+    pub(crate) blobs: Memo<()>,
+    /// The roots whose graphs are at the destination, or on their way, but for themselves.
+    roots: Memo<()>,
+    /// Whether the destination answered the wish for a mount with a writer.
+    pub(crate) mounts_refused: AtomicBool,
+}
+
+/// Whether the destination has a blob.
+enum Answer {
+    /// It has not.
+    Missing,
+    /// It has, as another copy of the run has found out or seen to.
+    Known,
+    /// It has.
+    Existed,
+}
+
+/// What a copy did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// What the destination's name stands for now.
+    pub descriptor: Descriptor,
+    /// Whether it was written; if not, the destination had it under this name.
+    pub written: bool,
+    /// Blobs whose bytes were moved.
+    pub moved: u64,
+    /// Blobs that the destination took from another of its repositories.
+    pub mounted: u64,
+    /// Blobs that were there.
+    pub existed: u64,
+    /// Bytes of the blobs that were moved.
+    pub bytes: u64,
+}
+
+impl Copied {
+    fn new(descriptor: Descriptor) -> Self {
+        Self { descriptor, written: false, moved: 0, mounted: 0, existed: 0, bytes: 0 }
+    }
+
+    fn add(&mut self, blob: &Descriptor, fate: Fate) {
+        match fate {
+            Fate::Moved => {
+                self.moved += 1;
+                self.bytes = self.bytes.saturating_add(blob.size);
+            }
+            Fate::Mounted => self.mounted += 1,
+            Fate::Existed => self.existed += 1,
+        }
+    }
+}
+
+impl Transfer {
+    /// A run that has done nothing yet.
+    pub fn new(
+        source: Arc<dyn Store>,
+        destination: Arc<dyn Store>,
+        options: Options,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let slots = Semaphore::new(options.jobs.get().min(Semaphore::MAX_PERMITS));
+        Self {
+            run: Arc::new(Run {
+                source,
+                destination,
+                options,
+                observer,
+                slots,
+                questions: Memo::new(),
+                blobs: Memo::new(),
+                roots: Memo::new(),
+                mounts_refused: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Copies the manifest that `from` names, and all that it stands on, and names it `to` when all is there. If `to`
+    /// names it already nothing else is done or asked.
+    ///
+    /// # Errors
+    /// [`Error::Clobber`] before anything is written; [`Error::NoChild`]; [`Error::WrongDigest`] if `to` is a digest
+    /// that the manifest does not have; those of [`Graph::walk`]; [`Error::GaveUp`] for a blob that breaks each time;
+    /// [`Error::Source`] and [`Error::Destination`].
+    pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
+        let run = &self.run;
+        let fetch = run.source.manifest(from).map_err(Error::Source);
+        let (root, there) = future::try_join(fetch, existing(&*run.destination, to)).await?;
+        if let (true, Selector::Tag(_), Some(there)) = (run.options.no_clobber, to, &there) {
+            return Err(Error::Clobber { reference: reference(&*run.destination, to), digest: there.digest });
+        }
+        let root = match &run.options.platform {
+            Some(platform) => select::choose(&*run.source, from, root, platform).await?,
+            None => root,
+        };
+        if let Selector::Digest(digest) = to
+            && digest.algorithm().digest(root.raw()) != *digest
+        {
+            let reference = reference(&*run.destination, to);
+            return Err(Error::WrongDigest { reference, found: root.digest() });
+        }
+        let mut copied = Copied::new(root.descriptor());
+        if there.is_some_and(|there| there.digest == root.digest()) {
+            let (selector, manifest) = (&to.to_string(), &copied.descriptor);
+            run.observer.event(&Event::ManifestExisted { selector, manifest });
+            return Ok(copied);
+        }
+        if !run.same_repository() {
+            let (claim, _) = run.roots.claim(root.digest());
+            claim.get_or_try_init(|| run.complete(&root, &mut copied)).await?;
+        }
+        run.put(to, &root).await?;
+        copied.written = true;
+        Ok(copied)
+    }
+
+    /// Copies one blob. `None` if another copy of the same run has seen to it.
+    ///
+    /// # Errors
+    /// [`Error::GaveUp`], [`Error::Source`], [`Error::Destination`].
+    pub async fn copy_blob(&self, blob: &Descriptor) -> Result<Option<Fate>, Error> {
+        let run = &self.run;
+        let origin = run.origin();
+        if origin.is_none() {
+            match run.question(blob).await? {
+                Answer::Missing => {}
+                Answer::Known => return Ok(None),
+                Answer::Existed => return Ok(Some(Fate::Existed)),
+            }
+        }
+        run.bring(&Move { blob: blob.clone(), origin: origin.cloned() }).await
+    }
+}
+
+impl Run {
+    /// Whether both sides are one repository, so that only a name is missing.
+    fn same_repository(&self) -> bool {
+        self.source.origin().is_some() && self.source.origin() == self.destination.origin()
+    }
+
+    /// Where the destination can mount the source's blobs from.
+    fn origin(&self) -> Option<&Repository> {
+        let from = self.source.origin()?;
+        let to = self.destination.origin()?;
+        (from.registry() == to.registry()).then_some(from)
+    }
+
+    /// Brings everything that `root` stands on.
+    async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
+        let walk = Walk {
+            destination: Some(&*self.destination),
+            nondistributable: self.options.nondistributable,
+            limits: self.options.limits,
+        };
+        let graph = Graph::walk(&*self.source, root.clone(), &walk).await?;
+        for manifest in &graph.existing {
+            let selector = &manifest.digest.to_string();
+            self.observer.event(&Event::ManifestExisted { selector, manifest });
+        }
+        let origin = self.origin();
+        // Where blobs can be mounted the mount is the question.
+        let mut present = HashSet::new();
+        if origin.is_none() {
+            let wanted = plan(&graph, &present, origin).blobs.into_iter().map(|step| step.blob).collect();
+            present = self.ask(wanted, copied).await?;
+        }
+        let plan = plan(&graph, &present, origin);
+        // Other copies of the run have announced what they bring.
+        let new = plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1);
+        let (blobs, bytes) =
+            new.fold((0, 0_u64), |(blobs, bytes), step| (blobs + 1, bytes.saturating_add(step.blob.size)));
+        self.observer.event(&Event::Planned { blobs, bytes });
+        self.bring_all(plan.blobs, copied).await?;
+        for wave in plan.waves {
+            let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
+            // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
+            let manifests: Vec<Manifest> = nodes.map(|node| node.manifest.clone()).collect();
+            stream::iter(manifests)
+                .map(|manifest| self.put_by_digest(manifest))
+                .buffer_unordered(self.options.jobs.get())
+                .try_collect::<()>()
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Which of the blobs the destination has.
+    async fn ask(&self, blobs: Vec<Descriptor>, copied: &mut Copied) -> Result<HashSet<Digest>, Error> {
+        let answers = stream::iter(blobs).map(async |blob| Ok((self.question(&blob).await?, blob)));
+        let mut answers = pin!(answers.buffer_unordered(QUESTIONS));
+        let mut present = HashSet::new();
+        while let Some((answer, blob)) = answers.try_next().await? {
+            match answer {
+                Answer::Missing => continue,
+                Answer::Known => {}
+                Answer::Existed => copied.add(&blob, Fate::Existed),
+            }
+            present.insert(blob.digest);
+        }
+        Ok(present)
+    }
+
+    /// Asks for one blob, once in a run.
+    async fn question(&self, blob: &Descriptor) -> Result<Answer, Error> {
+        if self.blobs.get(blob.digest).is_some() {
+            return Ok(Answer::Known);
+        }
+        let mut answer = Answer::Known;
+        let question = async {
+            let held = self.holds(blob).await?;
+            if held {
+                answer = Answer::Existed;
+                self.observer.event(&Event::BlobExisted(blob));
+            }
+            Ok(held)
+        };
+        let held = *self.questions.claim(blob.digest).0.get_or_try_init(|| question).await?;
+        Ok(if held { answer } else { Answer::Missing })
+    }
+
+    /// Brings blobs, in order, each in a task. The first error ends the others.
+    async fn bring_all(self: &Arc<Self>, blobs: Vec<Move>, copied: &mut Copied) -> Result<(), Error> {
+        let mut waiting = blobs.into_iter();
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.len() < self.options.jobs.get()
+                && let Some(step) = waiting.next()
+            {
+                let run = Arc::clone(self);
+                tasks.spawn(async move {
+                    let fate = run.bring(&step).await?;
+                    Ok((step.blob, fate))
+                });
+            }
+            match tasks.join_next().await {
+                None => return Ok(()),
+                Some(Ok(Ok((blob, fate)))) => {
+                    if let Some(fate) = fate {
+                        copied.add(&blob, fate);
+                    }
+                }
+                Some(Ok(Err(error))) => {
+                    // When the caller hears of it, nothing moves any more.
+                    tasks.shutdown().await;
+                    return Err(error);
+                }
+                // Nobody but `shutdown` cancels a task, so it has panicked.
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+
+    async fn put_by_digest(&self, manifest: Manifest) -> Result<(), Error> {
+        self.put(&manifest.digest().into(), &manifest).await
+    }
+
+    async fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
+        self.destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
+        let reference = &reference(&*self.destination, selector);
+        self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("source", &self.source)
+            .field("destination", &self.destination)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

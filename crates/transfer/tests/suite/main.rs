@@ -1,0 +1,12 @@
+//! Copies between stores in memory that count, refuse and break.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, and so are their helpers")]
+
+mod bounds;
+mod copies;
+mod faults;
+mod graphs;
+mod images;
+mod kinds;
+mod place;
+mod tags;
