@@ -1,0 +1,63 @@
+//! What a registry is given, and where it came from.
+
+use std::path::PathBuf;
+
+use crate::Secret;
+
+/// What to show a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    #[default]
+    Anonymous,
+    /// A user and a password, for basic authentication or for the token service.
+    Basic {
+        /// The user; not taken for a secret.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A refresh token, which the token service turns into bearer tokens (docker's `identitytoken`).
+    IdentityToken(Secret),
+    /// A bearer token that the registry takes as it is (docker's `registrytoken`).
+    RegistryToken(Secret),
+}
+
+impl Credential {
+    /// Basic authentication.
+    pub fn basic(username: impl Into<String>, password: Secret) -> Self {
+        Self::Basic { username: username.into(), password }
+    }
+}
+
+/// A credential and who gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The credential.
+    pub credential: Credential,
+    /// Who gave it.
+    pub origin: Origin,
+}
+
+/// Who gave a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody had one; the credential is [`Credential::Anonymous`].
+    Nowhere,
+    /// An entry under `auths` of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The entry's key, as the file spells it.
+        key: String,
+    },
+    /// A credential helper.
+    Helper {
+        /// The file that names the helper.
+        path: PathBuf,
+        /// The helper, without `docker-credential-`.
+        name: String,
+        /// What the helper was asked for.
+        server: String,
+    },
+}

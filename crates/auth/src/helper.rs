@@ -1,0 +1,163 @@
+//! Credential helpers: programs `docker-credential-NAME` that keep secrets elsewhere.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use zeroize::Zeroizing;
+
+use crate::{Credential, Error, Secret};
+
+/// What a helper prints on standard output when it has nothing, with exit status 1 (docker's protocol).
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// The user that marks an identity token (docker's protocol).
+const TOKEN_USER: &str = "<token>";
+
+/// More than any answer has; the rest is not kept.
+const MAX_ANSWER: u64 = 1 << 20;
+const MAX_MESSAGE: u64 = 16 << 10;
+
+/// How much of a helper's message goes into an error, in characters.
+const SHOWN_MESSAGE: usize = 200;
+
+/// How long a helper's standard error is read on after its end. Agents that it started (of a desktop, of GPG) may hold it open
+/// for good; docker passes it on and does not notice.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What a helper prints. Docker reads the names in any case, and hand-made helpers rely on it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Answer {
+    #[serde(alias = "username")]
+    username: Option<String>,
+    #[serde(alias = "secret")]
+    secret: Option<Secret>,
+}
+
+/// A question to a helper.
+pub(crate) struct Question<'a> {
+    /// The helper, without `docker-credential-`.
+    pub(crate) name: &'a str,
+    /// What to ask for.
+    pub(crate) server: &'a str,
+    /// The file that names the helper.
+    pub(crate) config: &'a Path,
+    /// Where to find the helper.
+    pub(crate) search_path: &'a [PathBuf],
+    /// How long it may take.
+    pub(crate) limit: Duration,
+}
+
+impl Question<'_> {
+    /// Runs the helper; `None` if it has nothing for the server. The helper is killed when its time is over and when
+    /// the future is dropped.
+    pub(crate) async fn ask(&self) -> Result<Option<Credential>, Error> {
+        let program = find(self.name, self.search_path).ok_or_else(|| Error::HelperMissing {
+            name: self.name.to_owned(),
+            server: self.server.to_owned(),
+            path: self.config.to_owned(),
+        })?;
+        let not_started = |error| self.failed(format!("it cannot be started: {error}"), &[]);
+        let mut child = Command::new(program)
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(not_started)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut answer = Zeroizing::new(Vec::with_capacity(8 << 10));
+        let mut message = Vec::new();
+        let talk = async {
+            let question = async {
+                // A helper may answer without reading; then it is no loss.
+                if let Some(mut stdin) = stdin {
+                    let _ = stdin.write_all(self.server.as_bytes()).await;
+                }
+            };
+            let mut work =
+                pin!(async { tokio::join!(child.wait(), question, keep(stdout, MAX_ANSWER, &mut answer)).0 });
+            let mut complaints = pin!(keep(stderr, MAX_MESSAGE, &mut message));
+            tokio::select! {
+                status = &mut work => {
+                    let _ = tokio::time::timeout(LAST_WORDS, complaints).await;
+                    status
+                }
+                () = &mut complaints => work.await,
+            }
+        };
+        let Ok(status) = tokio::time::timeout(self.limit, talk).await else {
+            return Err(Error::HelperTimeout {
+                name: self.name.to_owned(),
+                server: self.server.to_owned(),
+                limit: self.limit,
+                message: first_line(&message),
+            });
+        };
+        let status =
+            status.map_err(|error| self.failed(format!("its end is not known: {error}"), &message))?;
+        if status.success() {
+            return credential(&answer).map_err(|problem| self.failed(problem.to_owned(), &message));
+        }
+        if answer.trim_ascii() == NOT_FOUND.as_bytes() {
+            return Ok(None);
+        }
+        Err(self.failed(format!("it failed with {status}"), &message))
+    }
+
+    fn failed(&self, problem: String, message: &[u8]) -> Error {
+        Error::HelperFailed {
+            name: self.name.to_owned(),
+            server: self.server.to_owned(),
+            problem,
+            message: first_line(message),
+        }
+    }
+}
+
+/// The first executable of that name. A name with a slash would be a path out of these folders, and is not found.
+fn find(name: &str, search_path: &[PathBuf]) -> Option<PathBuf> {
+    if name.contains('/') {
+        return None;
+    }
+    let file = format!("docker-credential-{name}");
+    search_path.iter().map(|folder| folder.join(&file)).find(|program| {
+        program.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// Keeps up to `limit` bytes and lets the rest pass, so that the writer is never stopped. A read error is an end.
+async fn keep(reader: Option<impl AsyncRead + Unpin>, limit: u64, into: &mut Vec<u8>) {
+    if let Some(mut reader) = reader
+        && (&mut reader).take(limit).read_to_end(into).await.is_ok()
+    {
+        let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+    }
+}
+
+fn credential(answer: &[u8]) -> Result<Option<Credential>, &'static str> {
+    // The parser's own words would quote the answer.
+    let answer: Answer =
+        serde_json::from_slice(answer).map_err(|_| "its answer is not the JSON of a credential")?;
+    let username = answer.username.unwrap_or_default();
+    let secret = answer.secret.unwrap_or_default();
+    Ok(match (username.as_str(), secret.expose()) {
+        ("" | TOKEN_USER, "") => None,
+        (TOKEN_USER, _) => Some(Credential::IdentityToken(secret)),
+        _ => Some(Credential::Basic { username, password: secret }),
+    })
+}
+
+/// The first line with content, without what a terminal would obey.
+fn first_line(message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(message);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(SHOWN_MESSAGE).collect()
+}
