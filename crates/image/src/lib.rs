@@ -1,1 +1,14 @@
-//! Reads and builds images: platform choice, export of the merged file system, small images from files.
+//! Reads and builds images: their configuration, their merged file system, and small images from files.
+//!
+//! Floor 4 of the house, over any [`store::Store`].
+
+mod build;
+mod config;
+mod error;
+mod export;
+mod feed;
+
+pub use build::{Blob, Content, File, Layer, push, push_index};
+pub use config::config;
+pub use error::Error;
+pub use export::{Export, export};

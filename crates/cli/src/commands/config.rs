@@ -1,0 +1,20 @@
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Print the configuration of an image
+///
+/// Byte for byte as the registry has it; on a terminal in colour. Of an index, that of the image for linux/amd64 or
+/// --platform.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let (store, reference) = context.open(&args.image)?;
+    let platform = context.settings.platform.one_or_default();
+    let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
+    context.ui.json(&image::config(&store, &manifest).await?)
+}

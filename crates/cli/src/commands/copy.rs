@@ -1,0 +1,79 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use oci::Reference;
+use transfer::{Options, Transfer};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Copy an image from one place to another, with all platforms and equal digests
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact; with --all-tags, a repository
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where it goes
+    #[arg(value_name = "DST")]
+    pub(crate) destination: String,
+    /// Copy all tags of the repository
+    #[arg(short, long)]
+    pub(crate) all_tags: bool,
+    /// Leave tags alone that exist at the destination
+    #[arg(short, long)]
+    pub(crate) no_clobber: bool,
+    /// How many blobs, and how many tags, move at once; 0 leaves it to hoist
+    #[arg(short, long, default_value = "0", value_name = "N", hide_default_value = true)]
+    pub(crate) jobs: usize,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let from: Reference = args.source.parse()?;
+    let to: Reference = args.destination.parse()?;
+    if args.all_tags {
+        for (reference, typed) in [(&from, &args.source), (&to, &args.destination)] {
+            if reference.tag().is_some() || reference.digest().is_some() {
+                return Err(Failure::new(format_args!(
+                    "{typed} names one image; --all-tags copies a repository"
+                ))
+                .hint("leave out the tag"));
+            }
+        }
+    }
+    let source = context.store(from.repository());
+    let destination = context.store(to.repository()).for_push(Some(from.repository()));
+    let mut options = Options::default();
+    options.platform = context.settings.platform.one().cloned();
+    options.no_clobber = args.no_clobber;
+    options.nondistributable = context.settings.nondistributable;
+    options.jobs = NonZeroUsize::new(args.jobs).unwrap_or(options.jobs);
+    let typed = (to.to_string(), args.destination.clone());
+    let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
+    let transfer =
+        Transfer::new(Arc::new(source), Arc::new(destination), options, Arc::clone(&progress) as _);
+    context.ui.log(&format!("Copying from {} to {}", args.source, args.destination));
+    if args.all_tags {
+        let copied = transfer.copy_tags().await?;
+        progress.finish(&format!(
+            "{} tags copied, {} were there, {} skipped: {} blobs moved ({}), {} mounted, {} were there",
+            copied.copied,
+            copied.existed,
+            copied.skipped,
+            copied.moved,
+            indicatif::HumanBytes(copied.bytes),
+            copied.mounted,
+            copied.blobs_existed
+        ));
+    } else {
+        let copied = transfer.copy(&from.selector(), &to.selector()).await?;
+        progress.finish(&format!(
+            "{} blobs moved ({}), {} mounted, {} were there",
+            copied.moved,
+            indicatif::HumanBytes(copied.bytes),
+            copied.mounted,
+            copied.existed
+        ));
+    }
+    Ok(())
+}

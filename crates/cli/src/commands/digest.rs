@@ -1,0 +1,37 @@
+use oci::{Reference, Selector};
+use store::{Kind, Store};
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Print the digest of an image
+///
+/// With --platform, that of the image for it: what a host of that platform pulls.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Print the full reference, REPOSITORY@DIGEST
+    #[arg(long)]
+    pub(crate) full_ref: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let (store, reference) = context.open(&args.image)?;
+    let selector = reference.selector();
+    let digest = match context.settings.platform.one() {
+        Some(platform) => transfer::select(&store, &selector, platform).await?.digest(),
+        None => match store.resolve(&selector).await {
+            Ok(descriptor) => descriptor.digest,
+            // The answer to a HEAD has no body to tell more; the same question as GET has.
+            Err(error) if error.kind() == Kind::NotFound => store.manifest(&selector).await?.digest(),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if args.full_ref {
+        let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
+        return context.ui.println(&named.to_string());
+    }
+    context.ui.println(&digest.to_string())
+}

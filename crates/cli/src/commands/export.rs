@@ -1,0 +1,72 @@
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::Export;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Write the merged file system of an image as a tar archive
+///
+/// Of an index, that of the image for linux/amd64 or --platform. The inflated layers wait in a temporary file in
+/// $TMPDIR until all have proved right; nothing of a damaged image is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The archive; `-`, or nothing, is standard output
+    #[arg(value_name = "TARBALL", default_value = "-", hide_default_value = true)]
+    pub(crate) tarball: PathBuf,
+    /// The most that the inflated layers may take of temporary space, in bytes (+)
+    #[arg(long, value_name = "BYTES", default_value_t = Export::DEFAULT_SPOOL_LIMIT)]
+    pub(crate) spool_limit: u64,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let (store, reference) = context.open(&args.image)?;
+    let platform = context.settings.platform.one_or_default();
+    let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
+    let progress = Arc::new(Progress::read(context.ui.clone()));
+    let export = Export {
+        store: Arc::new(store),
+        observer: Arc::clone(&progress) as _,
+        spool_folder: std::env::temp_dir(),
+        spool_limit: args.spool_limit,
+    };
+    if args.tarball == Path::new("-") {
+        let outcome = image::export(export, &manifest, context.ui.writer()?).await;
+        if outcome.as_ref().is_err_and(|error| !error.is_closed()) {
+            // Nothing at all would be a whole, empty archive to some readers: this is a header that breaks off.
+            // If that cannot be written either, there is nobody left to mislead.
+            let _ = context.ui.print(&[b'!'; 100]);
+        }
+        return Ok(outcome?);
+    }
+    let outcome = to_file(export, &manifest, &args.tarball).await;
+    progress.clear();
+    outcome
+}
+
+/// Writes beside the target and renames at the end; what is no regular file is written straight.
+async fn to_file(export: Export, manifest: &oci::Manifest, path: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format_args!("writing {}: {error}", path.display()));
+    if path.exists() && !path.is_file() {
+        let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+        return Ok(image::export(export, manifest, Box::new(file)).await?);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = tempfile::Builder::new()
+        .prefix(".hoist-export-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    let file = temporary.reopen().map_err(failed)?;
+    image::export(export, manifest, Box::new(file) as Box<dyn Write + Send>).await?;
+    temporary.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

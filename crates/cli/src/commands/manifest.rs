@@ -1,0 +1,24 @@
+use store::Store;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Print the manifest of an image
+///
+/// Byte for byte as the registry has it; on a terminal in colour. With --platform, that of the image for it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let (store, reference) = context.open(&args.image)?;
+    let selector = reference.selector();
+    let manifest = match context.settings.platform.one() {
+        None => store.manifest(&selector).await?,
+        Some(platform) => transfer::select(&store, &selector, platform).await?,
+    };
+    context.ui.json(manifest.raw())
+}

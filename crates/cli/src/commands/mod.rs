@@ -1,0 +1,34 @@
+//! The verbs, one file each: arguments, one call of the library, and what is printed.
+
+pub(crate) mod blob;
+pub(crate) mod config;
+pub(crate) mod copy;
+pub(crate) mod digest;
+pub(crate) mod export;
+pub(crate) mod ls;
+pub(crate) mod manifest;
+pub(crate) mod registry;
+pub(crate) mod tag;
+pub(crate) mod tour;
+pub(crate) mod version;
+
+use crate::args::Command;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Runs one verb.
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Blob(args) => blob::run(context, args).await,
+        Command::Config(args) => config::run(context, args).await,
+        Command::Copy(args) => copy::run(context, args).await,
+        Command::Digest(args) => digest::run(context, args).await,
+        Command::Export(args) => export::run(context, args).await,
+        Command::Ls(args) => ls::run(context, args).await,
+        Command::Manifest(args) => manifest::run(context, args).await,
+        Command::Registry(command) => registry::run(context, command).await,
+        Command::Tag(args) => tag::run(context, args).await,
+        Command::Tour(args) => tour::run(context, args).await,
+        Command::Version(args) => version::run(&context.ui, &args),
+    }
+}

@@ -1,0 +1,31 @@
+use oci::{Reference, Selector, Tag};
+use store::Store;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Give an image another tag, without moving a byte of it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The new tag, without a repository
+    #[arg(value_name = "TAG")]
+    pub(crate) tag: String,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let reference: Reference = args.image.parse()?;
+    let tag = Tag::new(&args.tag).map_err(|(at, reason)| {
+        Failure::new(format_args!("could not parse tag: {}: {reason} (at character {})", args.tag, at + 1))
+            .hint("the new tag stands alone, such as `v1`; the repository is that of the image")
+    })?;
+    let store = context.store(reference.repository()).for_push(None);
+    let manifest = store.manifest(&reference.selector()).await?;
+    let selector = Selector::Tag(tag);
+    store.put_manifest(&selector, &manifest).await?;
+    let named = Reference::new(reference.repository().clone(), selector);
+    context.ui.log(&format!("{named}: digest: {} size: {}", manifest.digest(), manifest.raw().len()));
+    Ok(())
+}

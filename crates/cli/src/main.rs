@@ -1,0 +1,16 @@
+//! The `hoist` program.
+
+mod app;
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod json;
+mod progress;
+mod settings;
+mod tour;
+mod ui;
+
+fn main() -> std::process::ExitCode {
+    app::main()
+}

@@ -1,0 +1,179 @@
+//! The only place that prints. Results go to standard output, exact to the byte; everything else to standard error.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstream::ColorChoice;
+use indicatif::MultiProgress;
+
+use crate::failure::Failure;
+use crate::json;
+
+/// Where output goes, and how it looks there.
+#[derive(Clone)]
+pub(crate) struct Ui {
+    out: Sink,
+    err: Sink,
+    /// Standard output is a terminal that shows colours.
+    pub(crate) out_colour: bool,
+    /// Standard error is a terminal that shows colours.
+    err_colour: bool,
+    /// Standard error is a terminal, so that bars can move.
+    pub(crate) live: bool,
+    pub(crate) bars: MultiProgress,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone)]
+enum Sink {
+    Stdout,
+    Stderr,
+    Memory(Arc<Mutex<Vec<u8>>>),
+}
+
+impl Sink {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes)?;
+                out.flush()
+            }
+            Self::Stderr => io::stderr().lock().write_all(bytes),
+            Self::Memory(buffer) => {
+                buffer.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Ui {
+    /// The program's own standard output and error.
+    pub(crate) fn standard() -> Self {
+        let colour = |choice| !matches!(choice, ColorChoice::Never);
+        Self {
+            out: Sink::Stdout,
+            err: Sink::Stderr,
+            out_colour: colour(anstream::AutoStream::choice(&io::stdout())),
+            err_colour: colour(anstream::AutoStream::choice(&io::stderr())),
+            live: io::stderr().is_terminal(),
+            bars: MultiProgress::new(),
+            warnings: Arc::default(),
+        }
+    }
+
+    /// Keeps what is printed, for a command that is run within another; returns where results and notes end up.
+    pub(crate) fn captured() -> (Self, Captured) {
+        let captured = Captured { out: Arc::default(), err: Arc::default() };
+        let ui = Self {
+            out: Sink::Memory(Arc::clone(&captured.out)),
+            err: Sink::Memory(Arc::clone(&captured.err)),
+            out_colour: false,
+            err_colour: false,
+            live: false,
+            bars: MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden()),
+            warnings: Arc::default(),
+        };
+        (ui, captured)
+    }
+
+    /// Prints a part of the result.
+    pub(crate) fn print(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write(bytes).map_err(|error| Failure::output(&error))
+    }
+
+    /// Prints a line of the result.
+    pub(crate) fn println(&self, line: &str) -> Result<(), Failure> {
+        self.print(format!("{line}\n").as_bytes())
+    }
+
+    /// Prints a JSON document: for people with colour and a line end, for programs as it is.
+    pub(crate) fn json(&self, document: &[u8]) -> Result<(), Failure> {
+        if self.out_colour { self.print(&json::coloured(document)) } else { self.print(document) }
+    }
+
+    /// Standard output for much data, unbuffered.
+    pub(crate) fn writer(&self) -> Result<Box<dyn Write + Send>, Failure> {
+        match &self.out {
+            Sink::Memory(buffer) => Ok(Box::new(Shared(Arc::clone(buffer)))),
+            Sink::Stdout | Sink::Stderr => {
+                let descriptor = io::stdout().as_fd().try_clone_to_owned();
+                Ok(Box::new(File::from(descriptor.map_err(|error| Failure::output(&error))?)))
+            }
+        }
+    }
+
+    /// Says something about the work, with the time, in the shape of crane's log lines.
+    pub(crate) fn log(&self, text: &str) {
+        let now = jiff::ZonedDateTime::now().strftime("%Y/%m/%d %H:%M:%S");
+        self.note(&format!("{now} {text}"));
+    }
+
+    /// Prints a line that is no result. Standard error may be gone; there is nobody to tell then.
+    pub(crate) fn note(&self, line: &str) {
+        let write = || self.err.write(format!("{line}\n").as_bytes());
+        let _ = if self.live { self.bars.suspend(write) } else { write() };
+    }
+
+    /// Keeps a registry's warning for the end.
+    pub(crate) fn warn(&self, text: &str) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+    }
+
+    /// Prints the warnings, each once, as crane does when a command has ended well.
+    pub(crate) fn print_warnings(&self) {
+        let mut warnings = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        warnings.sort();
+        warnings.dedup();
+        for text in warnings {
+            let tag = if self.err_colour { "\u{1b}[33m[WARNING]\u{1b}[0m" } else { "[WARNING]" };
+            self.note(&format!("{tag}: {text}"));
+        }
+    }
+
+    /// Prints why a command failed.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        let Failure::Error { text, hints } = failure else { return };
+        let paint = |code: &str, text: &str| {
+            if self.err_colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        };
+        self.note(&format!("{} {text}", paint("1;31", "Error:")));
+        for hint in hints {
+            self.note(&format!("{} {hint}", paint("1;36", "hint:")));
+        }
+    }
+}
+
+/// What a captured command printed.
+pub(crate) struct Captured {
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Captured {
+    /// The result.
+    pub(crate) fn out(&self) -> Vec<u8> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The notes, as text.
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8_lossy(&self.err.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! A blob's bytes on their way from the network to a thread that inflates them.
+
+use std::io::{self, BufRead, Read};
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use oci::Descriptor;
+use store::{Event, Observer, Store};
+use tokio::sync::mpsc;
+
+/// Pieces that may wait for the inflating thread; one is some hundred KiB at most.
+const PIECES: usize = 4;
+
+/// The two ends: what the network fills, and what the thread reads.
+pub(crate) fn pair() -> (mpsc::Sender<Bytes>, Feed) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    (sender, Feed { receiver, piece: Bytes::new() })
+}
+
+/// Reads a blob, verified, into a feed. If the reading end is gone the rest is read for its digest alone: when the bytes
+/// are the wrong ones, that is the cause of whatever the reading end has to say.
+pub(crate) async fn fill(
+    store: &dyn Store,
+    blob: &Descriptor,
+    sender: mpsc::Sender<Bytes>,
+    observer: &dyn Observer,
+) -> Result<(), store::Error> {
+    observer.event(&Event::BlobStarted(blob));
+    let mut bytes = match blob.embedded() {
+        Some(content) => futures_util::stream::iter([Ok(Bytes::from(content))]).boxed(),
+        None => store::verified(store.read(blob, 0..blob.size).await?, blob),
+    };
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        observer.event(&Event::BlobAdvanced(blob, piece.len() as u64));
+        // Nobody may be there to take it; see above.
+        let _ = sender.send(piece).await;
+    }
+    observer.event(&Event::BlobDone(blob));
+    Ok(())
+}
+
+/// The reading end, for a blocking thread. Ends where the blob ends, and also where the network failed: whoever uses
+/// it looks at the outcome of [`fill`] before believing what was read.
+pub(crate) struct Feed {
+    receiver: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl BufRead for Feed {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => break,
+            }
+        }
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.piece.advance(length);
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.len().min(buffer.len());
+        self.piece.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}

@@ -1,0 +1,179 @@
+//! One entry of a layer: where it stands, what it is, what is known about it.
+
+use std::sync::Arc;
+
+use crate::path;
+
+/// One entry of a layer's tar archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path from the root, cleaned: no leading, trailing or doubled `/`, no `.` and no `..`. Empty for the root itself. Bytes,
+    /// as tar names need not be UTF-8.
+    pub path: Box<[u8]>,
+    /// What the entry is.
+    pub kind: Kind,
+    /// Mode, owner, time and attributes.
+    pub metadata: Metadata,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File(Body),
+    /// A directory.
+    Directory,
+    /// A symbolic link with its target, verbatim: it is resolved inside the root when the image runs.
+    Symlink(Box<[u8]>),
+    /// A hard link with the path of its target, cleaned, from the root.
+    HardLink(Box<[u8]>),
+    /// A character device.
+    CharacterDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+}
+
+/// Where the content of a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// Position of the first stored byte in the inflated layer.
+    pub offset: u64,
+    /// Number of bytes that are stored there.
+    pub stored: u64,
+    /// Number of bytes of the file; not `stored` when the file is sparse.
+    pub size: u64,
+    /// The extents of a sparse file, ascending, apart, within `size`, together `stored` bytes long; what lies between them is
+    /// zeros. `None` for a file that is stored whole.
+    pub extents: Option<Box<[Extent]>>,
+}
+
+/// A run of stored bytes in a sparse file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Position in the file.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// The numbers of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// A point in time, as an offset from 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Whole seconds, rounded down; negative before 1970.
+    pub seconds: i64,
+    /// Nanoseconds after `seconds`, below 1 000 000 000.
+    pub nanoseconds: u32,
+}
+
+/// What an archive tells about an entry besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Permissions with set-user-ID, set-group-ID and sticky bits (`0o7777`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// Name of the owner; empty when there is none. Shared between entries.
+    pub uname: Arc<[u8]>,
+    /// Name of the group; empty when there is none. Shared between entries.
+    pub gname: Arc<[u8]>,
+    /// Time of the last change of the content.
+    pub mtime: Time,
+    /// Extended attributes, name and value, in the order of the archive (`SCHILY.xattr.` and `LIBARCHIVE.xattr.` records).
+    pub xattrs: Box<[Record]>,
+    /// Other PAX records (`atime`, `SCHILY.acl.access`, vendors' own …), verbatim, in the order of the archive.
+    pub records: Box<[Record]>,
+}
+
+/// A name and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The name; not empty, without `=` and NUL.
+    pub name: Box<[u8]>,
+    /// The value, any bytes.
+    pub value: Box<[u8]>,
+}
+
+impl Metadata {
+    /// Metadata of a file that belongs to root, from 1970: what a reproducible layer has.
+    pub fn new(mode: u32) -> Self {
+        Self { mode, ..Self::default() }
+    }
+}
+
+/// What an entry with a reserved name means (OCI image specification, `layer.md`, "Whiteouts").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whiteout<'a> {
+    /// `.wh.NAME`: hides what lower layers have under this name, in the directory of the entry. Empty, `.` and `..` name
+    /// nothing that can be hidden; a merge refuses them.
+    Hide(&'a [u8]),
+    /// `.wh..wh..opq`: hides whatever lower layers have in the directory of the entry.
+    Opaque,
+    /// Other names that begin with `.wh..wh.`: bookkeeping of AUFS, which is no part of the file system.
+    Bookkeeping,
+}
+
+impl<'a> Whiteout<'a> {
+    /// What a file of this name means; `None` for an ordinary name.
+    pub fn of(name: &'a [u8]) -> Option<Self> {
+        match name.strip_prefix(b".wh.")? {
+            b".wh..opq" => Some(Self::Opaque),
+            rest if rest.starts_with(b".wh.") => Some(Self::Bookkeeping),
+            hidden => Some(Self::Hide(hidden)),
+        }
+    }
+}
+
+impl Entry {
+    /// The directory that the entry stands in (empty for the root), and its name.
+    pub fn split(&self) -> (&[u8], &[u8]) {
+        path::split(&self.path)
+    }
+
+    /// What the entry hides, if its name is a reserved one.
+    pub fn whiteout(&self) -> Option<Whiteout<'_>> {
+        Whiteout::of(self.split().1)
+    }
+
+    /// Number of bytes of a regular file, zero for anything else.
+    pub fn size(&self) -> u64 {
+        match &self.kind {
+            Kind::File(body) => body.size,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whiteouts() {
+        let cases: [(&[u8], Option<Whiteout>); 8] = [
+            (b"a", None),
+            (b".wha", None),
+            (b"a.wh.b", None),
+            (b".wh.a", Some(Whiteout::Hide(b"a"))),
+            (b".wh.", Some(Whiteout::Hide(b""))),
+            (b".wh..wh..opq", Some(Whiteout::Opaque)),
+            (b".wh..wh.aufs", Some(Whiteout::Bookkeeping)),
+            (b".wh..wh.plnk", Some(Whiteout::Bookkeeping)),
+        ];
+        for (name, meaning) in cases {
+            assert_eq!(Whiteout::of(name), meaning, "{}", name.escape_ascii());
+        }
+    }
+}

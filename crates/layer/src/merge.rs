@@ -1,0 +1,173 @@
+//! The one merge: layers become a file system.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::entry::{Entry, Kind, Whiteout};
+use crate::error::quote;
+use crate::path;
+use crate::tree::{Id, Lost, ROOT, Source, Tree};
+use crate::{Error, Table};
+
+/// A merged file system: its nodes, parents before children, the names of a directory in the order of their bytes.
+///
+/// Directories that no layer has an entry for, but whose children are there, have no node: whoever unpacks makes them. The
+/// root has one, with an empty path, if a layer names it.
+#[derive(Clone, Debug, Default)]
+pub struct Merged<'a> {
+    /// The nodes.
+    pub nodes: Vec<Node<'a>>,
+}
+
+/// One path of a merged file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node<'a> {
+    /// Path from the root, cleaned. Not always the entry's own: other names of a file have its entry, too, and an entry below a
+    /// symbolic link lands where that leads.
+    pub path: Cow<'a, [u8]>,
+    /// Index of the layer that `entry` is in, from the bottom, from zero.
+    pub layer: usize,
+    /// The entry with the node's content and metadata; never a hard link.
+    pub entry: &'a Entry,
+    /// The index of the first node with the same content, when this is a hard link of it.
+    pub link: Option<usize>,
+}
+
+/// Merges layers, the lowest first, as the OCI image specification has it (`layer.md`, "Applying Changesets").
+///
+/// - Whiteouts hide what *lower* layers have, wherever in their own layer they stand. Other names that begin with `.wh..wh.`
+///   belong to AUFS: they are left out, though hard links to them get their content.
+/// - The last of equal paths wins. A directory on a directory keeps what is in it and takes the new metadata; everything else
+///   replaces what was there, with all that was in it.
+/// - A hard link has the content and metadata that its target has at that moment, in its own layer or a lower one, whatever
+///   becomes of the target later. Of the names that are left for one file, the first node is the file, the others link to it.
+/// - A parent that is a symbolic link is followed, inside the root, and the entry lands where it leads: so do containerd and
+///   umoci. A parent that is a file is replaced by a directory, as umoci and overlay file systems have it.
+///
+/// # Errors
+///
+/// [`Error::Merge`], naming layer and entry: a hard link whose target is not there or is a directory, more than 255 symbolic
+/// links on one path, a whiteout of nothing, `.` or `..`.
+pub fn merge(layers: &[Table]) -> Result<Merged<'_>, Error> {
+    let mut merge = Merge { layers, tree: Tree::new(), linked: HashMap::new() };
+    for (layer, table) in layers.iter().enumerate() {
+        for (index, entry) in table.entries.iter().enumerate() {
+            merge.apply(entry, Source { layer, entry: index }).map_err(|problem| Error::Merge {
+                layer,
+                path: quote(&entry.path),
+                problem,
+            })?;
+        }
+    }
+    Ok(merge.finish())
+}
+
+struct Merge<'a> {
+    layers: &'a [Table],
+    tree: Tree<'a>,
+    /// Entries that hard links were made to, with their first node.
+    linked: HashMap<Source, Option<usize>>,
+}
+
+type Problem = Cow<'static, str>;
+
+impl<'a> Merge<'a> {
+    fn apply(&mut self, entry: &'a Entry, source: Source) -> Result<(), Problem> {
+        let layer = source.layer;
+        let (directory, name) = path::split(&entry.path);
+        match (Whiteout::of(name), &entry.kind) {
+            (Some(Whiteout::Hide(b"" | b"." | b"..")), _) => return Err("whiteout names nothing".into()),
+            (Some(Whiteout::Hide(name)), _) => {
+                if let Some(directory) = self.tree.find(directory)? {
+                    self.tree.hide(directory, name, layer);
+                }
+            }
+            (Some(Whiteout::Opaque), _) => {
+                if let Some(directory) = self.tree.find(directory)? {
+                    self.tree.sweep(directory, layer);
+                }
+            }
+            (_, Kind::HardLink(target)) => {
+                let source = self.target(target)?;
+                self.linked.insert(source, None);
+                self.put(directory, name, source, layer)?;
+            }
+            _ => self.put(directory, name, source, layer)?,
+        }
+        Ok(())
+    }
+
+    /// The entry whose content is at a path.
+    fn target(&mut self, target: &'a [u8]) -> Result<Source, Problem> {
+        let (directory, name) = path::split(target);
+        let found = self.tree.find(directory)?.and_then(|directory| self.tree.child(directory, name));
+        let Some(id) = found else {
+            return Err(format!("hard link to {}, which is not there", quote(target)).into());
+        };
+        let source = self.tree.source(id).filter(|_| !self.tree.is_directory(id));
+        source.ok_or_else(|| format!("hard link to {}, which is a directory", quote(target)).into())
+    }
+
+    fn put(
+        &mut self,
+        directory: &'a [u8],
+        name: &'a [u8],
+        source: Source,
+        layer: usize,
+    ) -> Result<(), Problem> {
+        // An empty name is the root's, which a table only has directories for.
+        let id = if name.is_empty() {
+            ROOT
+        } else {
+            let directory = self.tree.make(directory, layer)?;
+            self.tree.place(directory, name, layer)
+        };
+        self.tree.put(id, source, &self.entry(source).kind, layer);
+        Ok(())
+    }
+
+    fn entry(&self, source: Source) -> &'a Entry {
+        // Sources are made from positions in these vectors, which do not change.
+        &self.layers[source.layer].entries[source.entry]
+    }
+
+    fn finish(mut self) -> Merged<'a> {
+        let mut nodes = Vec::new();
+        let mut path = Vec::new();
+        // Nodes to visit, with the length of their directory's path.
+        let mut rest: Vec<(Id, usize)> = vec![(ROOT, 0)];
+        while let Some((id, length)) = rest.pop() {
+            path.truncate(length);
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(self.tree.name(id));
+            if let Some(source) = self.tree.source(id) {
+                let entry = self.entry(source);
+                let link = match self.linked.get_mut(&source) {
+                    Some(first) => {
+                        let link = *first;
+                        first.get_or_insert(nodes.len());
+                        link
+                    }
+                    None => None,
+                };
+                let path =
+                    if *entry.path == *path { Cow::Borrowed(&*entry.path) } else { Cow::Owned(path.clone()) };
+                nodes.push(Node { path, layer: source.layer, entry, link });
+            }
+            let visible = |id: &Id| Whiteout::of(self.tree.name(*id)) != Some(Whiteout::Bookkeeping);
+            rest.extend(self.tree.children(id).rev().filter(visible).map(|id| (id, path.len())));
+        }
+        Merged { nodes }
+    }
+}
+
+impl From<Lost> for Problem {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Loop => "more than 255 symbolic links on the way".into(),
+            Lost::Steps => "symbolic links take too many steps".into(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The table of contents of one layer.
+
+use std::io::{Read, Write};
+
+use crate::entry::Entry;
+use crate::scan::Scanner;
+use crate::{Error, Limits};
+
+/// What a layer holds: every entry of its tar archive, whiteouts included, in the order of the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The entries. A path can occur more than once; the last one counts.
+    pub entries: Vec<Entry>,
+    /// Number of bytes of the inflated layer, with all that follows the end of the archive.
+    pub size: u64,
+}
+
+impl Table {
+    /// Reads an inflated layer to its end, copies every byte of it to `sink`, and notes what it holds.
+    ///
+    /// The formats v7, ustar, star, GNU (old and new) and PAX are read as Go's `archive/tar` reads them, which is what
+    /// container runtimes do: entries that are not files have no content whatever size their header claims, global extended
+    /// headers change nothing. Where tools read an archive differently (two names for one entry, two extended headers, a
+    /// lone block of zeros in the middle), it is refused. A missing end marker is accepted between entries; whatever follows
+    /// the marker is read and ignored.
+    ///
+    /// ```
+    /// use layer::{Decoder, Limits, Table};
+    ///
+    /// let compressed: &[u8] = &[]; // what a registry sent
+    /// let mut inflated = Vec::new(); // or an unlinked file
+    /// let table = Table::scan(Decoder::new(compressed)?, &mut inflated, Limits::default())?;
+    /// assert_eq!(table.entries.len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] and [`Error::Keep`] when reader or sink fail, [`Error::Archive`] when the bytes are no tar archive or
+    /// are cut short, [`Error::Entry`] when an entry must not be in a layer, [`Error::Limit`] when the table gets too large.
+    pub fn scan(reader: impl Read, sink: impl Write, limits: Limits) -> Result<Self, Error> {
+        let mut scanner = Scanner::new(reader, sink, limits);
+        let mut entries = Vec::new();
+        while let Some(entry) = scanner.entry()? {
+            entries.push(entry);
+        }
+        Ok(Self { entries, size: scanner.finish()? })
+    }
+}
