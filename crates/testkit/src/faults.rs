@@ -1,0 +1,117 @@
+//! A registry that does on demand what real ones will not.
+
+mod answer;
+mod content;
+mod route;
+mod serve;
+
+use std::sync::{Arc, Mutex};
+
+pub use answer::Answer;
+use content::Content;
+pub use route::Route;
+
+use crate::images::Graph;
+use crate::listener::Listener;
+use crate::wire::Request;
+use crate::{Authority, lock};
+
+/// A small registry over HTTP/1.1, without authentication, whose answers are replaced or spoiled route by route.
+///
+/// What no [`Route`] catches is answered as the distribution specification has it: manifests, blobs with `Range`,
+/// uploads that go on where they were cut, mounts, tags and catalog with paging by relative links.
+///
+/// ```no_run
+/// use testkit::{Answer, FaultRegistry, Route, images};
+///
+/// let registry = FaultRegistry::start();
+/// registry.put("demo/web", "1.0", &images::single());
+/// // The first blob stops after 100 bytes; then all goes well.
+/// registry.on(Route::get("/v2/demo/web/blobs/*").times(1), Answer::stored().cut_after(100));
+/// ```
+#[derive(Debug)]
+pub struct FaultRegistry {
+    listener: Listener,
+    state: Arc<State>,
+    authority: Option<Authority>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Mutex<Content>,
+    rules: Mutex<Vec<(Route, Answer)>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl FaultRegistry {
+    /// An empty registry over plain HTTP.
+    pub fn start() -> Self {
+        Self::listen(None)
+    }
+
+    /// An empty registry over HTTPS, with the certificate of an authority of its own.
+    pub fn tls() -> Self {
+        Self::listen(Some(Authority::new()))
+    }
+
+    fn listen(authority: Option<Authority>) -> Self {
+        let state = Arc::new(State::default());
+        let tls = authority.as_ref().map(Authority::server);
+        let listener = Listener::start({
+            let state = Arc::clone(&state);
+            move |stream| state.serve(stream, tls.as_ref())
+        });
+        Self { listener, state, authority }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+
+    /// The authority behind its certificate, if it speaks HTTPS.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// Answers requests that `route` catches with `answer`. The first rule that fits counts, in the order of calls.
+    pub fn on(&self, route: Route, answer: Answer) {
+        lock(&self.state.rules).push((route, answer));
+    }
+
+    /// Stores an image and everything below it.
+    pub fn put(&self, repository: &str, tag: &str, graph: &Graph) {
+        lock(&self.state.content).put(repository, tag, graph);
+    }
+
+    /// Stores anything as a manifest, under a tag or a digest, whether or not that is right.
+    pub fn put_manifest(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) {
+        lock(&self.state.content).put_manifest(repository, reference, media_type, bytes);
+    }
+
+    /// Stores anything as a blob, under any digest, whether or not that is right.
+    pub fn put_blob(&self, repository: &str, digest: &str, bytes: &[u8]) {
+        lock(&self.state.content).put_blob(repository, digest, bytes);
+    }
+
+    /// The manifest stored under a tag or digest.
+    pub fn manifest(&self, repository: &str, reference: &str) -> Option<Vec<u8>> {
+        lock(&self.state.content).manifest(repository, reference).map(|(_, bytes)| bytes.to_vec())
+    }
+
+    /// The blob stored under a digest.
+    pub fn blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {
+        lock(&self.state.content).blob(repository, digest).map(|bytes| bytes.to_vec())
+    }
+
+    /// The requests whose heads arrived, in order.
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.state.requests).clone()
+    }
+
+    /// How many requests had this method and a path like this pattern (see [`Route::new`]).
+    pub fn count(&self, method: &str, pattern: &str) -> usize {
+        let route = Route::new(method, pattern);
+        lock(&self.state.requests).iter().filter(|request| route.fits(request)).count()
+    }
+}

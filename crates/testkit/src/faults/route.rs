@@ -1,0 +1,141 @@
+//! Which requests a rule is for.
+
+use crate::wire::Request;
+
+/// Which requests a rule is for, and how often.
+#[derive(Clone, Debug)]
+pub struct Route {
+    method: String,
+    pattern: String,
+    with: Vec<(String, Option<String>)>,
+    without: Vec<(String, Option<String>)>,
+    skip: usize,
+    times: usize,
+}
+
+impl Route {
+    /// A method, or `*` for any; a path, where each `*` stands for any text.
+    pub fn new(method: &str, pattern: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            pattern: pattern.to_owned(),
+            with: Vec::new(),
+            without: Vec::new(),
+            skip: 0,
+            times: usize::MAX,
+        }
+    }
+
+    /// `GET` of a path.
+    pub fn get(pattern: &str) -> Self {
+        Self::new("GET", pattern)
+    }
+
+    /// Any request.
+    pub fn any() -> Self {
+        Self::new("*", "*")
+    }
+
+    /// Only the first `times` requests, after those that are skipped.
+    #[must_use]
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Not the first `requests`.
+    #[must_use]
+    pub fn after(mut self, requests: usize) -> Self {
+        self.skip = requests;
+        self
+    }
+
+    /// Only with this header.
+    #[must_use]
+    pub fn with(mut self, name: &str) -> Self {
+        self.with.push((name.to_owned(), None));
+        self
+    }
+
+    /// Only without this header.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.without.push((name.to_owned(), None));
+        self
+    }
+
+    /// Only without this value of this header.
+    #[must_use]
+    pub fn without_value(mut self, name: &str, value: &str) -> Self {
+        self.without.push((name.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Whether the request is of this kind, however often it came.
+    pub(super) fn fits(&self, request: &Request) -> bool {
+        let has = |(name, value): &(String, Option<String>)| match (request.header(name), value) {
+            (Some(found), Some(value)) => found == value,
+            (found, None) => found.is_some(),
+            (None, Some(_)) => false,
+        };
+        (self.method == "*" || self.method == request.method)
+            && matches(&self.pattern, &request.path)
+            && self.with.iter().all(has)
+            && !self.without.iter().any(has)
+    }
+
+    /// Whether this rule answers the request; counts it.
+    pub(super) fn catches(&mut self, request: &Request) -> bool {
+        if self.times == 0 || !self.fits(request) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.times -= 1;
+        true
+    }
+}
+
+/// Whether `text` is like `pattern`, where each `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            rest.char_indices().map(|(at, _)| &rest[at..]).chain([""]).any(|tail| matches(after, tail))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("/v2/*/blobs/*", "/v2/a/b/blobs/sha256:1", true),
+            ("/v2/*/blobs/*", "/v2/a/b/manifests/1", false),
+            ("/v2/", "/v2/a", false),
+            ("/v2/a*", "/v2/a", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn counts_what_it_catches() {
+        let request = |header: &str| Request {
+            method: "GET".into(),
+            path: "/v2/".into(),
+            query: String::new(),
+            headers: vec![(header.into(), "x".into())],
+        };
+        let mut route = Route::get("/v2/*").without_value("authorization", "x").after(1).times(2);
+        assert!(!route.catches(&request("Authorization")));
+        let caught: Vec<bool> = (0..4).map(|_| route.catches(&request("accept"))).collect();
+        assert_eq!(caught, [false, true, true, false]);
+    }
+}

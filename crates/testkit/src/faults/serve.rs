@@ -1,0 +1,164 @@
+//! One connection of the registry with faults.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::answer::{Answer, Content, End, Length, Spoil};
+use super::content::Response;
+use super::{State, lock};
+use crate::http::Stream;
+use crate::wire::{self, Body, Request};
+
+type Connection = BufReader<Box<dyn Stream>>;
+
+/// What happens to the connection after an answer.
+#[derive(PartialEq)]
+enum Next {
+    Request,
+    End,
+}
+
+impl State {
+    pub(super) fn serve(&self, stream: TcpStream, tls: Option<&Arc<ServerConfig>>) {
+        let _ = stream.set_nodelay(true);
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(stream),
+            Some(config) => match ServerConnection::new(Arc::clone(config)) {
+                Ok(connection) => Box::new(StreamOwned::new(connection, stream)),
+                Err(_) => return,
+            },
+        };
+        let mut connection = BufReader::with_capacity(128 << 10, stream);
+        while let Ok(Some(request)) = wire::read_request(&mut connection) {
+            lock(&self.requests).push(request.clone());
+            match self.answer(&request, &mut connection) {
+                Ok(Next::Request) => {}
+                Ok(Next::End) | Err(_) => return,
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request, connection: &mut Connection) -> io::Result<Next> {
+        let answer = lock(&self.rules)
+            .iter_mut()
+            .find_map(|(route, answer)| route.catches(request).then(|| answer.clone()))
+            .unwrap_or_else(Answer::stored);
+        thread::sleep(answer.spoil.delay);
+
+        let upload = lock(&self.content).begin(request);
+        let mut body = Body::of_request(&request.headers, connection);
+        let mut whole = Vec::new();
+        let limit = answer.spoil.cut_request.unwrap_or(u64::MAX);
+        let read = body.by_ref().take(limit).read_to_end(&mut whole);
+        let cut = read.is_err() || whole.len() as u64 >= limit;
+        if answer.status.is_none() || cut {
+            // What came of an upload before it was cut is kept.
+            lock(&self.content).receive(upload.as_deref(), &whole);
+        }
+        if cut {
+            return Ok(Next::End);
+        }
+
+        let response = match answer.status {
+            Some(status) => Response::new(status),
+            None => lock(&self.content).respond(request, &whole, answer.spoil.ignore_ranges),
+        };
+        send(connection, request, response, answer)
+    }
+}
+
+fn send(
+    connection: &mut Connection,
+    request: &Request,
+    mut response: Response,
+    answer: Answer,
+) -> io::Result<Next> {
+    let Answer { headers, body, spoil, .. } = answer;
+    for (name, value) in headers {
+        response.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(&name));
+        response.headers.extend(value.map(|value| (name, value)));
+    }
+    let mut content = body.unwrap_or(Content::Bytes(response.body));
+    if spoil.corrupt {
+        corrupt(&mut content);
+    }
+    let size = match &content {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Filler(bytes) => *bytes,
+    };
+    let framing = match spoil.length {
+        _ if matches!(response.status, 204 | 304) => None,
+        Length::True => Some(("Content-Length", size.to_string())),
+        Length::Claimed(length) => Some(("Content-Length", length.to_string())),
+        Length::Absent => Some(("Connection", "close".to_owned())),
+    };
+    response.headers.extend(framing.map(|(name, value)| (name.to_owned(), value)));
+    let line = format!("HTTP/1.1 {} {}", response.status, reason(response.status));
+    let head = wire::head(&line, &response.headers);
+    connection.get_mut().write_all(head.as_bytes())?;
+    if request.method != "HEAD" {
+        let sent = match spoil.end {
+            Some(End::Cut(bytes) | End::Silence(bytes)) => bytes.min(size),
+            None => size,
+        };
+        write_body(connection, &content, sent)?;
+    }
+    connection.get_mut().flush()?;
+    Ok(finish(connection, &spoil))
+}
+
+fn write_body(connection: &mut Connection, content: &Content, length: u64) -> io::Result<()> {
+    let stream = connection.get_mut();
+    match content {
+        Content::Bytes(bytes) => stream.write_all(&bytes[..usize::try_from(length).unwrap_or(bytes.len())]),
+        Content::Filler(_) => io::copy(&mut io::repeat(b' ').take(length), stream).map(|_| ()),
+    }
+}
+
+fn finish(connection: &mut Connection, spoil: &Spoil) -> Next {
+    match (spoil.end, spoil.length) {
+        (Some(End::Silence(_)), _) => {
+            // Until the client gives up, or the registry is dropped.
+            while let Ok(bytes @ [_, ..]) = connection.fill_buf() {
+                let length = bytes.len();
+                connection.consume(length);
+            }
+            Next::End
+        }
+        (None, Length::True) => Next::Request,
+        _ => Next::End,
+    }
+}
+
+fn corrupt(content: &mut Content) {
+    if let Content::Bytes(bytes) = content {
+        let mut changed = bytes.to_vec();
+        if let Some(last) = changed.last_mut() {
+            *last ^= 0xff;
+        }
+        *bytes = changed.into();
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        307 => "Temporary Redirect",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        416 => "Range Not Satisfiable",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Status",
+    }
+}

@@ -1,0 +1,172 @@
+//! A relay before a server, which counts what passes and cuts connections on demand.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::listener::Listener;
+use crate::lock;
+use crate::wire::{self, Body, Request};
+
+/// Buffers as large as a fast transfer's.
+const BUFFER: usize = 128 << 10;
+
+/// Passes bytes between clients and one server, both ways, unchanged.
+#[derive(Debug)]
+pub struct Relay {
+    listener: Listener,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    target: String,
+    connections: AtomicUsize,
+    up: Meter,
+    down: Meter,
+    requests: Mutex<Vec<Request>>,
+}
+
+/// Bytes that passed in one direction, and how many more may pass before a connection is cut.
+#[derive(Debug, Default)]
+struct Meter {
+    bytes: AtomicU64,
+    budget: Mutex<Option<u64>>,
+}
+
+impl Relay {
+    /// Starts a relay before `host:port`. Its [`requests`](Self::requests) are known where the protocol is plain HTTP.
+    pub fn to(target: &str) -> Self {
+        let state = Arc::new(State { target: target.to_owned(), ..State::default() });
+        let listener = Listener::start({
+            let state = Arc::clone(&state);
+            move |client| State::relay(&state, &client)
+        });
+        Self { listener, state }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+
+    /// Connections that were opened.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Bytes from clients to the server.
+    pub fn bytes_up(&self) -> u64 {
+        self.state.up.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Bytes from the server to clients.
+    pub fn bytes_down(&self) -> u64 {
+        self.state.down.bytes.load(Ordering::SeqCst)
+    }
+
+    /// The requests that passed, in order of their heads.
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.state.requests).clone()
+    }
+
+    /// Cuts the one connection by which the next `bytes` bytes from clients are full.
+    pub fn cut_up_after(&self, bytes: u64) {
+        *lock(&self.state.up.budget) = Some(bytes);
+    }
+
+    /// Cuts the one connection by which the next `bytes` bytes from the server are full.
+    pub fn cut_down_after(&self, bytes: u64) {
+        *lock(&self.state.down.budget) = Some(bytes);
+    }
+}
+
+impl Meter {
+    /// How many of `bytes` may pass, and whether the connection is cut behind them.
+    fn pass(&self, bytes: usize) -> (usize, bool) {
+        let mut budget = lock(&self.budget);
+        let left = budget.take().map(|left| usize::try_from(left).unwrap_or(usize::MAX));
+        let (passing, cut) = match left {
+            Some(left) if left <= bytes => (left, true),
+            Some(left) => {
+                *budget = Some((left - bytes) as u64);
+                (bytes, false)
+            }
+            None => (bytes, false),
+        };
+        self.bytes.fetch_add(passing as u64, Ordering::SeqCst);
+        (passing, cut)
+    }
+}
+
+impl State {
+    fn relay(state: &Arc<Self>, client: &TcpStream) {
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        let Ok(server) = TcpStream::connect(&state.target) else { return };
+        let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let down = thread::spawn({
+            let state = Arc::clone(state);
+            move || {
+                let mut tee = Tee { from: &from_server, to: &to_client, meter: &state.down };
+                let _ = drain(&mut tee);
+            }
+        });
+        let mut tee = Tee { from: client, to: &server, meter: &state.up };
+        state.watch(&mut tee);
+        let _ = down.join();
+    }
+
+    /// Passes what clients send, reading along.
+    fn watch(&self, tee: &mut impl Read) {
+        let mut reader = BufReader::with_capacity(BUFFER, tee);
+        while let Ok(Some(request)) = wire::read_request(&mut reader) {
+            let headers = request.headers.clone();
+            lock(&self.requests).push(request);
+            if drain(&mut Body::of_request(&headers, &mut reader)).is_err() {
+                return;
+            }
+        }
+        // Not HTTP, or no more of it: it passes all the same.
+        let _ = drain(reader.get_mut());
+    }
+}
+
+/// Reads to the end. Not `io::copy`, whose buffers are small.
+fn drain(reader: &mut impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    while reader.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+/// Passes on whatever is read through it.
+struct Tee<'m> {
+    from: &'m TcpStream,
+    to: &'m TcpStream,
+    meter: &'m Meter,
+}
+
+impl Tee<'_> {
+    fn cut(&self) {
+        let _ = (self.from.shutdown(Shutdown::Both), self.to.shutdown(Shutdown::Both));
+    }
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer).inspect_err(|_| self.cut())?;
+        if read == 0 {
+            let _ = self.to.shutdown(Shutdown::Write);
+            return Ok(0);
+        }
+        let (passing, cut) = self.meter.pass(read);
+        let written = self.to.write_all(&buffer[..passing]);
+        if cut || written.is_err() {
+            self.cut();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(read)
+    }
+}
