@@ -85,7 +85,14 @@ impl From<store::Error> for Failure {
 
 impl From<transfer::Error> for Failure {
     fn from(error: transfer::Error) -> Self {
-        Self::of_kind(&error, error.kind())
+        let failure = Self::of_kind(&error, error.kind());
+        match &error {
+            transfer::Error::NoChild { offered, .. } if !offered.is_empty() => {
+                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+                failure.hint(format!("it has {}", offered.join(", ")))
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Error {
         platform: Box<Platform>,
         /// The index, as a reference.
         reference: String,
+        /// The platforms that it has images for.
+        offered: Vec<Platform>,
     },
     /// The source holds an index, but not all that it lists (a sparse index).
     #[error(

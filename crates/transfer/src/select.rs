@@ -29,6 +29,7 @@ pub(crate) async fn choose(
     let reference = reference(store, selector);
     // The candidates still to look into, the best one last.
     let mut candidates: Vec<(Descriptor, usize)> = Vec::new();
+    let mut offered = Vec::new();
     let mut next = Some((root, 0));
     let mut seen = 0;
     while let Some((manifest, depth)) = next.take() {
@@ -45,6 +46,7 @@ pub(crate) async fn choose(
             let limit = format!("{} levels or {} manifests", limits.depth, limits.manifests);
             return Err(Error::TooLarge { reference, limit });
         }
+        offered.extend(index.manifests.iter().filter_map(|entry| entry.platform.clone()));
         let unmarked = |entry: &Descriptor| entry.media_type.is_index() && entry.platform.is_none();
         let (nested, entries): (Vec<_>, Vec<_>) = index.manifests.into_iter().partition(unmarked);
         candidates.extend(nested.into_iter().rev().map(|entry| (entry, depth + 1)));
@@ -53,7 +55,9 @@ pub(crate) async fn choose(
             next = Some((child(store, &reference, &entry).await?, depth));
         }
     }
-    Err(Error::NoChild { platform: Box::new(platform.clone()), reference })
+    // Attestations carry a platform that is none.
+    offered.retain(|platform| platform.os != "unknown");
+    Err(Error::NoChild { platform: Box::new(platform.clone()), reference, offered })
 }
 
 /// Fetches one entry of the index that `index` names.

@@ -1,0 +1,1 @@
+"""hoist beside its peers: the parts of bench/run."""
