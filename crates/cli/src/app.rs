@@ -32,7 +32,7 @@ pub(crate) fn main() -> ExitCode {
     if args.global.verbose {
         log_requests();
     }
-    let settings = Settings::new(&args.global);
+    let settings = Settings::new(&args.global, |name| std::env::var(name).ok());
     let outcome = match &command {
         Command::Version(args) => commands::version::run(&ui, args).map(|()| None),
         _ => start(command, settings, &ui),

@@ -24,9 +24,7 @@ impl Context {
         let mut options = Options::default();
         options.insecure = settings.insecure;
         options.observer = Arc::new(Notes(ui.clone()));
-        if let Some(seconds) = std::env::var("HOIST_STALL_SECONDS").ok().and_then(|text| text.parse().ok()) {
-            options.stall = std::time::Duration::from_secs(seconds);
-        }
+        options.stall = settings.stall.unwrap_or(options.stall);
         Ok(Self { settings, client: Client::new(options, keychain), ui })
     }
 

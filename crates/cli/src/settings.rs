@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use oci::{Platform, PlatformError};
 
@@ -14,14 +15,20 @@ pub(crate) struct Settings {
     pub(crate) insecure: bool,
     pub(crate) platform: PlatformChoice,
     pub(crate) nondistributable: bool,
+    /// A body that moves nothing for so long is asked for anew (`HOIST_STALL_SECONDS`); `None` leaves it to the client.
+    pub(crate) stall: Option<Duration>,
 }
 
 impl Settings {
-    pub(crate) fn new(global: &Global) -> Self {
+    /// `variable` looks up the environment.
+    pub(crate) fn new(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             insecure: global.insecure,
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
+            stall: variable("HOIST_STALL_SECONDS")
+                .and_then(|text| text.parse().ok())
+                .map(Duration::from_secs),
         }
     }
 }
