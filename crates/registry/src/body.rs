@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -14,7 +14,7 @@ use store::ByteStream;
 use url::Url;
 
 use crate::error::Error;
-use crate::exchange::{Answer, Request};
+use crate::exchange::{Answer, Request, stalled};
 use crate::host::Host;
 use crate::scope::Scope;
 use crate::transport::Lane;
@@ -51,20 +51,23 @@ impl Reading {
     /// The next piece; mends the stream where it broke.
     async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Error> {
         let shared = Arc::clone(&self.host.shared);
+        let started = Instant::now();
         let mut waits = shared.options.retries.schedule();
         let mut attempts = 1;
         while !self.range.is_empty() {
             let broken = match tokio::time::timeout(shared.options.stall, body.next()).await {
                 Ok(Some(Ok(mut bytes))) => {
-                    // More than was asked for is a lie about the blob's size; the verifier sees one byte of it.
                     let most = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
-                    bytes.truncate(most.saturating_add(1));
+                    // More than the whole blob is a lie about its size; the verifier sees one byte of it. Behind the
+                    // end of a part comes the rest, where a registry knows no ranges.
+                    let lie = usize::from(self.range.end == self.blob.size);
+                    bytes.truncate(most.saturating_add(lie));
                     self.range.start = (self.range.start + bytes.len() as u64).min(self.range.end);
                     return Ok(Some(bytes));
                 }
-                Ok(Some(Err(error))) => self.broken(error, attempts),
-                Ok(None) => self.broken(ended_early(), attempts),
-                Err(_) => self.broken(stalled(shared.options.stall), attempts),
+                Ok(Some(Err(error))) => self.broken(error.without_url(), (attempts, started)),
+                Ok(None) => self.broken(ended_early(), (attempts, started)),
+                Err(_) => self.broken(stalled(shared.options.stall), (attempts, started)),
             };
             // A body that breaks off is mended whatever the reason that the network gives.
             let Some(wait) = waits.next() else { return Err(broken) };
@@ -82,11 +85,15 @@ impl Reading {
         Ok(None)
     }
 
-    fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>, attempts: usize) -> Error {
+    fn broken(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        (attempts, started): (usize, Instant),
+    ) -> Error {
         let at = format!("after {} of {} bytes", self.range.start, self.blob.size);
         let source =
             std::io::Error::new(std::io::ErrorKind::UnexpectedEof, Broken { at, source: source.into() });
-        Error::network(&Method::GET, &self.url, source, (attempts, Duration::ZERO))
+        Error::network(&Method::GET, &self.url, source, (attempts, started.elapsed()))
     }
 
     /// Asks for the rest of the range.
@@ -159,13 +166,9 @@ fn ended_early() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the connection ended")
 }
 
-fn stalled(after: Duration) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nothing came for {} s", after.as_secs_f64()))
-}
-
 /// A body that broke off, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("the body broke off {at}: {source}")]
+#[error("the body broke off {at}")]
 struct Broken {
     at: String,
     source: Box<dyn std::error::Error + Send + Sync>,

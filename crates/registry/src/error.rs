@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -9,8 +10,11 @@ use serde::Deserialize;
 use store::Kind;
 use url::Url;
 
-use crate::redact;
+use crate::redact::{self, printable};
 use crate::retry::{chain, is_network};
+
+/// The longest text of a registry that is printed, in characters.
+const LONGEST: usize = 500;
 
 /// What went wrong, with everything needed to find the cause. URLs are printed without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum Error {
     /// The credentials for the registry could not be had.
     #[error(transparent)]
     Credentials(#[from] auth::Error),
+    /// There is no token, for all requests that waited for the same one.
+    #[error(transparent)]
+    Token(Arc<Error>),
     /// Credentials would have to be sent in the clear.
     #[error("{url} asks for credentials over plain http, where anybody on the way can read them")]
     InTheClear {
@@ -118,10 +125,8 @@ impl fmt::Display for StatusError {
         }
         for (at, error) in self.errors.iter().enumerate() {
             let separator = if at == 0 { "" } else { "; " };
-            write!(f, "{separator}{}", error.code)?;
-            if !error.message.is_empty() {
-                write!(f, ": {}", error.message)?;
-            }
+            let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
+            write!(f, "{separator}{}{colon}{}", error.code, error.message)?;
         }
         Effort(self.attempts, self.elapsed).fmt(f)
     }
@@ -136,16 +141,18 @@ impl StatusError {
         }
         if let Ok(body) = serde_json::from_slice::<Body>(body) {
             let clean = |error: RegistryError| RegistryError {
-                code: printable(&error.code),
-                message: printable(&error.message),
+                code: short(&error.code),
+                message: short(&error.message),
             };
-            return (body.errors.into_iter().map(clean).collect(), String::new());
+            let says = |error: &RegistryError| !error.code.is_empty() || !error.message.is_empty();
+            // The first few say it; a line is for one screen.
+            return (body.errors.into_iter().map(clean).filter(says).take(5).collect(), String::new());
         }
         let text = String::from_utf8_lossy(body);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         // A page for a browser says nothing to a terminal.
         let line = if line.starts_with('<') { "" } else { line };
-        (Vec::new(), printable(line).chars().take(200).collect())
+        (Vec::new(), short(line))
     }
 
     fn has(&self, code: &str) -> bool {
@@ -154,6 +161,8 @@ impl StatusError {
 
     fn kind(&self) -> Kind {
         match self.status.as_u16() {
+            // An upload session that the registry has lost: a new one may fare better.
+            _ if self.has("BLOB_UPLOAD_UNKNOWN") || self.has("BLOB_UPLOAD_INVALID") => Kind::Interrupted,
             401 => Kind::Unauthorized,
             403 => Kind::Denied,
             404 => Kind::NotFound,
@@ -164,15 +173,13 @@ impl StatusError {
                 Kind::Invalid
             }
             _ if crate::retry::is_passing(self.status) => Kind::Interrupted,
-            // An upload session that the registry has lost: a new one may fare better.
-            _ if self.has("BLOB_UPLOAD_UNKNOWN") || self.has("BLOB_UPLOAD_INVALID") => Kind::Interrupted,
             _ => Kind::Other,
         }
     }
 }
 
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).collect()
+fn short(text: &str) -> String {
+    printable(text).chars().take(LONGEST).collect()
 }
 
 /// The causes in one line. An outer error often repeats its cause's text, or says no more than that there is one.
@@ -216,6 +223,7 @@ impl Error {
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status(error) => Some(error.status),
+            Self::Token(error) => error.status(),
             _ => None,
         }
     }
@@ -224,6 +232,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Status(error) => error.kind(),
+            Self::Token(error) => error.kind(),
             Self::Network { source, .. } if is_network(source.as_ref()) => Kind::Interrupted,
             Self::Network { .. } => Kind::Unreachable,
             Self::Credentials(_) | Self::InTheClear { .. } => Kind::Unauthorized,
@@ -261,6 +270,7 @@ mod tests {
         let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"Unknown name","detail":{}}]}"#;
         for (error, expected) in [
             (status(Method::GET, 404, unknown), "NAME_UNKNOWN: Unknown name"),
+            (status(Method::GET, 400, r#"{"errors":[{"message":"no\nway"},{}]}"#), "noway"),
             (status(Method::GET, 500, "<html>\noops"), "unexpected status code 500 Internal Server Error"),
             (
                 status(Method::GET, 502, "\n bad\u{1b}[1m gateway\n"),
@@ -283,6 +293,8 @@ mod tests {
     fn kinds() {
         let digest = r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#;
         assert_eq!(status(Method::PUT, 400, digest).kind(), Kind::Invalid);
+        let lost = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#;
+        assert_eq!(status(Method::PUT, 404, lost).kind(), Kind::Interrupted);
         assert_eq!(status(Method::PUT, 400, "").kind(), Kind::Other);
         assert_eq!(status(Method::GET, 503, "").kind(), Kind::Interrupted);
         assert_eq!(status(Method::GET, 403, "").kind(), Kind::Denied);

@@ -1,5 +1,7 @@
 //! One question to a registry and its answer: credentials, redirects and retries included.
 
+use std::error::Error as StdError;
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::Secret;
@@ -8,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::Response;
+use store::Kind;
 use url::Url;
 
 use crate::error::{Error, StatusError};
@@ -27,6 +30,7 @@ const ERROR_LIMIT: u64 = 64 << 10;
 const REDIRECTS: usize = 10;
 
 /// A request that can be repeated.
+#[derive(Clone)]
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
@@ -45,7 +49,34 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
 }
 
+/// A good answer with its whole body.
+pub(crate) struct Document {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
 impl Host {
+    /// Sends a request and reads an answer of at most `limit` bytes. One that breaks off is asked for again.
+    pub(crate) async fn fetch(&self, request: Request<'_>, limit: u64) -> Result<Document, Error> {
+        let started = Instant::now();
+        let mut waits = self.shared.options.retries.schedule();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Answer { response, url } = self.send(request.clone()).await?;
+            let headers = response.headers().clone();
+            let broken = match read_bounded(response, limit, self.shared.options.stall).await {
+                Ok(Some(body)) => return Ok(Document { headers, body }),
+                Ok(None) => return Err(Error::TooLarge { url: redact::url(&url), limit }),
+                Err(source) => Error::network(&request.method, &url, source, (attempts, started.elapsed())),
+            };
+            match waits.next().filter(|_| broken.kind() == Kind::Interrupted) {
+                Some(wait) => self.shared.wait(&broken, wait).await,
+                None => return Err(broken),
+            }
+        }
+    }
+
     /// Sends a request until the answer is a good one (2xx), or it is clear that it will not be.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
         let started = Instant::now();
@@ -57,7 +88,7 @@ impl Host {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
             } else {
-                Authorization::None
+                Authorization::Unasked
             };
             attempts += 1;
             let effort = || (attempts, started.elapsed());
@@ -71,7 +102,7 @@ impl Host {
                     if status == StatusCode::UNAUTHORIZED
                         && self.is_own(&url)
                         && challenges < 2
-                        && self.challenged(response.headers(), &authorization, &mut scopes)
+                        && self.challenged(response.headers(), &authorization, &mut scopes, challenges == 0)
                     {
                         challenges += 1;
                         attempts -= 1;
@@ -87,20 +118,19 @@ impl Host {
                         continue;
                     }
                     let asked = asked_patience(response.headers());
-                    let authorized = !matches!(authorization, Authorization::None);
+                    let authorized = authorization.header().is_some();
                     let error = status_error(&request.method, &url, response, authorized, effort()).await;
                     (error, asked)
                 }
             };
-            let passing = match error.status() {
-                Some(status) => is_passing(status),
-                None => error.kind() == store::Kind::Interrupted,
+            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error)) else {
+                return Err(error);
             };
-            let Some(scheduled) = waits.next().filter(|_| passing) else { return Err(error) };
             let wait = self.shared.options.retries.wait(scheduled, asked);
             self.shared.wait(&error, wait).await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
+            (redirects, challenges) = (0, 0);
         }
     }
 
@@ -109,31 +139,36 @@ impl Host {
         request: &Request<'_>,
         url: &Url,
         authorization: &Authorization,
-    ) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
-        let mut builder = self
-            .shared
-            .transport
-            .client(request.lane)
-            .request(request.method.clone(), url.clone())
-            .headers(request.headers.clone());
+    ) -> Result<Response, Box<dyn StdError + Send + Sync>> {
+        let mut headers = self.own_headers(url, authorization);
+        headers.extend(request.headers.clone());
+        let client = self.shared.transport.client(request.lane);
+        let mut builder = client.request(request.method.clone(), url.clone()).headers(headers);
         if !matches!(request.method, Method::GET | Method::HEAD) {
             builder = builder.body(request.body.clone());
-        }
-        if let Some(value) = authorization.header() {
-            builder = builder.header(AUTHORIZATION, value);
         }
         let exchange = self.exchange(request.lane, builder.build()?);
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
                 format!("no answer for {} s", PATIENCE.as_secs()),
             )
             .into()),
         }
     }
 
-    /// Sends a request once, with lines for whoever debugs.
+    /// What only the registry itself may see: the user's headers and the credential.
+    pub(crate) fn own_headers(&self, url: &Url, authorization: &Authorization) -> HeaderMap {
+        if !self.is_own(url) {
+            return HeaderMap::new();
+        }
+        let mut headers = self.shared.transport.headers.clone();
+        headers.extend(authorization.header().map(|value| (AUTHORIZATION, value)));
+        headers
+    }
+
+    /// Sends a request once, with lines for whoever debugs. The error names no URL, as that may be signed.
     pub(crate) async fn exchange(
         &self,
         lane: Lane,
@@ -155,7 +190,15 @@ impl Host {
         } else {
             tracing::debug!(target: "hoist::http", "<-- no answer to {method} {url}");
         }
-        outcome
+        outcome.map_err(reqwest::Error::without_url)
+    }
+}
+
+/// Whether another attempt may end better.
+pub(crate) fn is_worth_another(error: &Error) -> bool {
+    match error.status() {
+        Some(status) => is_passing(status),
+        None => error.kind() == Kind::Interrupted,
     }
 }
 
@@ -179,7 +222,8 @@ fn redirect(request: &Request<'_>, url: &Url, response: &Response) -> Result<Opt
     Ok(Some(target))
 }
 
-fn asked_patience(headers: &HeaderMap) -> Option<Duration> {
+/// How long an answer asks to wait.
+pub(crate) fn asked_patience(headers: &HeaderMap) -> Option<Duration> {
     retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
 }
 
@@ -193,7 +237,8 @@ pub(crate) async fn status_error(
 ) -> Error {
     let status = response.status();
     // What cannot be read explains nothing; the status still does.
-    let body = read_bounded(response, ERROR_LIMIT, url).await.unwrap_or_default();
+    let body = tokio::time::timeout(PATIENCE, read_bounded(response, ERROR_LIMIT, PATIENCE)).await;
+    let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let (errors, text) = StatusError::explain(&body);
     Error::Status(Box::new(StatusError {
         method: method.clone(),
@@ -207,30 +252,29 @@ pub(crate) async fn status_error(
     }))
 }
 
-/// Reads a body of at most `limit` bytes into memory.
-pub(crate) async fn read_bounded(mut response: Response, limit: u64, url: &Url) -> Result<Bytes, Error> {
-    let too_large = || Error::TooLarge { url: redact::url(url), limit };
+/// Reads a body of at most `limit` bytes into memory; `None` if it is larger.
+pub(crate) async fn read_bounded(
+    mut response: Response,
+    limit: u64,
+    stall: Duration,
+) -> Result<Option<Bytes>, Box<dyn StdError + Send + Sync>> {
     if response.content_length().is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Ok(None);
     }
     let mut body = BytesMut::new();
     loop {
-        let failed = |source| Error::network(&Method::GET, url, source, (1, Duration::ZERO));
-        let piece = tokio::time::timeout(PATIENCE, response.chunk()).await;
-        let piece = piece.map_err(|_| {
-            Error::network(
-                &Method::GET,
-                url,
-                std::io::Error::new(std::io::ErrorKind::TimedOut, "the answer stopped in the middle"),
-                (1, PATIENCE),
-            )
-        })?;
-        match piece.map_err(failed)? {
-            None => return Ok(body.freeze()),
-            Some(piece) if (body.len() + piece.len()) as u64 > limit => return Err(too_large()),
+        let piece = tokio::time::timeout(stall, response.chunk()).await.map_err(|_| stalled(stall))?;
+        match piece.map_err(reqwest::Error::without_url)? {
+            None => return Ok(Some(body.freeze())),
+            Some(piece) if (body.len() + piece.len()) as u64 > limit => return Ok(None),
             Some(piece) => body.extend_from_slice(&piece),
         }
     }
+}
+
+/// A body that moves nothing.
+pub(crate) fn stalled(after: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {} s", after.as_secs_f64()))
 }
 
 /// The header of user and password (RFC 7617).

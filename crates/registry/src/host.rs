@@ -28,17 +28,24 @@ pub(crate) struct Host {
 
 /// What a request carries to be let in.
 pub(crate) enum Authorization {
-    None,
+    /// The registry has not asked for anything yet, or it is another host's turn.
+    Unasked,
+    /// The registry asks, but there is no credential of the kind.
+    Nothing,
+    /// User and password.
     Basic(HeaderValue),
-    Bearer(Secret),
+    /// A token of the user's own; nobody gives another.
+    Given(Secret),
+    /// A token of the token server, which can give another.
+    Token(Secret),
 }
 
 impl Authorization {
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         match self {
-            Self::None => None,
+            Self::Unasked | Self::Nothing => None,
             Self::Basic(value) => Some(value.clone()),
-            Self::Bearer(token) => Some(sensitive(&format!("Bearer {}", token.expose()))),
+            Self::Given(token) | Self::Token(token) => Some(sensitive(&format!("Bearer {}", token.expose()))),
         }
     }
 }
@@ -78,51 +85,54 @@ impl Host {
         repository: &str,
     ) -> Result<Authorization, Error> {
         let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(challenge) = challenge else { return Ok(Authorization::None) };
+        let Some(challenge) = challenge else { return Ok(Authorization::Unasked) };
         let credential = self.shared.keychain.credential(self.name.as_str(), Some(repository)).await?;
+        if credential != Credential::Anonymous {
+            self.shared.may_carry_credentials(url)?;
+        }
         match (challenge, credential) {
+            (_, Credential::RegistryToken(token)) => Ok(Authorization::Given(token)),
             (Challenge::Bearer(bearer), credential) => {
                 let token = self.tokens.get(&self.shared, &bearer, scopes, &credential).await?;
-                Ok(Authorization::Bearer(token))
+                Ok(Authorization::Token(token))
             }
             (Challenge::Basic, Credential::Basic { username, password }) => {
-                self.shared.may_carry_credentials(url)?;
                 Ok(Authorization::Basic(basic(&username, &password)))
             }
-            (Challenge::Basic, Credential::RegistryToken(token)) => {
-                self.shared.may_carry_credentials(url)?;
-                Ok(Authorization::Bearer(token))
-            }
             (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken(_)) => {
-                Ok(Authorization::None)
+                Ok(Authorization::Nothing)
             }
         }
     }
 
-    /// Learns from a 401; whether it makes sense to ask again. `scopes` gets what the registry says is needed.
+    /// Learns from a 401; whether it makes sense to ask again. `scopes` gets what the registry says is needed; `first`
+    /// is whether this is the request's first 401, so that the token it carried may be an old one.
     pub(crate) fn challenged(
         &self,
         headers: &HeaderMap,
         used: &Authorization,
         scopes: &mut Vec<Scope>,
+        first: bool,
     ) -> bool {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let Some(challenge) = Challenge::choose(values) else { return false };
-        if let Challenge::Bearer(bearer) = &challenge {
-            Scope::join(scopes, &bearer.scopes);
-        }
-        let mut known = self.challenge.write().unwrap_or_else(PoisonError::into_inner);
-        let again = match used {
-            Authorization::None => {
-                known.as_ref() != Some(&challenge) || matches!(challenge, Challenge::Bearer(_))
-            }
-            Authorization::Basic(_) => matches!(challenge, Challenge::Bearer(_)),
-            Authorization::Bearer(token) => {
-                self.tokens.forget(token);
+        let before = scopes.clone();
+        let wants_token = match &challenge {
+            Challenge::Bearer(bearer) => {
+                Scope::join(scopes, &bearer.scopes);
                 true
             }
+            Challenge::Basic => false,
         };
-        *known = Some(challenge);
-        again
+        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+        match used {
+            Authorization::Unasked => true,
+            Authorization::Nothing | Authorization::Basic(_) => wants_token,
+            Authorization::Given(_) => false,
+            Authorization::Token(token) => {
+                self.tokens.forget(token);
+                first || *scopes != before
+            }
+        }
     }
 }

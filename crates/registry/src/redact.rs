@@ -41,18 +41,26 @@ pub(crate) fn url(url: &Url) -> String {
     // Both fail only for URLs that cannot hold user information, which then need no cleaning.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
+    shown.set_fragment(None);
     if url.query().is_some() {
         shown.set_query(None);
         let pairs: Vec<String> = url
             .query_pairs()
             .map(|(key, value)| {
                 let harmless = HARMLESS.contains(&key.as_ref());
-                format!("{key}={}", if harmless { value.as_ref() } else { "REDACTED" })
+                let pair = format!("{key}={}", if harmless { value.as_ref() } else { "REDACTED" });
+                // What was encoded may be a line end, or steer the terminal.
+                printable(&pair)
             })
             .collect();
         return format!("{shown}?{}", pairs.join("&"));
     }
     shown.into()
+}
+
+/// A text without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// Headers for a log, one `name: value` a line.
@@ -93,6 +101,7 @@ mod tests {
         );
         assert_eq!(shown("http://h/v2/?_state=s3cret"), "http://h/v2/?_state=REDACTED");
         assert_eq!(shown("http://h/v2/"), "http://h/v2/");
+        assert_eq!(shown("http://h/?last=a%0Ab%1B[31m&n%0A=1#top"), "http://h/?last=ab[31m&n=REDACTED");
     }
 
     #[test]

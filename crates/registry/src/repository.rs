@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::body::Reading;
 use crate::error::Error;
-use crate::exchange::{Answer, Request, read_bounded};
+use crate::exchange::{Answer, Request};
 use crate::host::Host;
 use crate::scope::Scope;
 use crate::tags::Pages;
@@ -61,17 +61,13 @@ impl RegistryStore {
         self
     }
 
+    fn request(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Request<'_> {
+        let (scopes, repository) = (self.scopes.as_slice(), self.repository.path());
+        Request { method, url, headers, body, scopes, repository, lane: Lane::Api }
+    }
+
     async fn send(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, Error> {
-        let request = Request {
-            method,
-            url,
-            headers,
-            body,
-            scopes: &self.scopes,
-            repository: self.repository.path(),
-            lane: Lane::Api,
-        };
-        self.host.send(request).await
+        self.host.send(self.request(method, url, headers, body)).await
     }
 
     async fn url(&self, rest: &str) -> Result<Url, Error> {
@@ -90,11 +86,12 @@ impl RegistryStore {
 
     async fn get(&self, selector: &Selector) -> Result<Manifest, GetError> {
         let url = self.url(&format!("manifests/{selector}")).await?;
-        let answer = self.send(Method::GET, url, accept(), Bytes::new()).await?;
-        let media_type = answer.response.headers().get(CONTENT_TYPE);
-        let media_type = media_type.and_then(|value| value.to_str().ok()).map(MediaType::new);
         let limit = self.host.shared.options.manifest_limit;
-        let raw = read_bounded(answer.response, limit, &answer.url).await?;
+        let request = self.request(Method::GET, url, accept(), Bytes::new());
+        let document = self.host.fetch(request, limit).await?;
+        let media_type = document.headers.get(CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok()).map(MediaType::new);
+        let raw = document.body;
         Ok(match selector {
             Selector::Digest(digest) => Manifest::verified(raw, media_type, *digest),
             Selector::Tag(_) => Manifest::new(raw, media_type),

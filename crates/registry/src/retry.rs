@@ -51,23 +51,29 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
 /// Whether the cause of a failed exchange lies in the network, so that another attempt makes sense. A certificate that
 /// is not trusted stays so, and a name or port that is not there is told at once.
 pub(crate) fn is_network(error: &(dyn StdError + 'static)) -> bool {
-    chain(error).any(|cause| {
+    let mut causes = chain(error);
+    causes.any(|cause| {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::TimedOut
-                    | io::ErrorKind::UnexpectedEof
-            );
+            return is_broken(error.kind());
         }
-        // hyper's own words for connections that end in the middle of an exchange.
-        let text = cause.to_string();
-        text.contains("connection closed")
-            || text.contains("error reading a body")
-            || text.contains("stream error")
+        // Whatever ends an exchange on a connection that stood, unless it is the other side's bad HTTP or our own fault.
+        cause.downcast_ref::<reqwest::Error>().is_some_and(|error| {
+            let stood = !error.is_connect() && !error.is_builder();
+            let bad = |cause: &hyper::Error| cause.is_parse() || cause.is_user();
+            stood && !chain(error).filter_map(|cause| cause.downcast_ref()).any(bad)
+        })
     })
+}
+
+fn is_broken(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// An error and its causes, the outermost first.

@@ -58,3 +58,30 @@ impl Shared {
         tokio::time::sleep(wait).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_over_http_stay_on_this_machine() {
+        let may = |insecure, url: &str| {
+            let options = Options { insecure, ..Options::default() };
+            Shared::new(options, Keychain::default()).may_carry_credentials(&Url::parse(url).unwrap()).is_ok()
+        };
+        for yes in [
+            "https://h/",
+            "http://localhost:5000/",
+            "http://a.localhost/",
+            "http://127.9.9.9/",
+            "http://[::1]:1/",
+        ] {
+            assert!(may(false, yes), "{yes}");
+        }
+        for no in ["http://h/", "http://10.0.0.1:5000/", "http://localhost.example.com/", "http://[fe80::1]/"]
+        {
+            assert!(!may(false, no), "{no}");
+            assert!(may(true, no), "{no}");
+        }
+    }
+}

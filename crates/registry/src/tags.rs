@@ -1,5 +1,6 @@
 //! The list of tags, page by page (distribution specification, "Listing Tags").
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::error::Error;
-use crate::exchange::{Request, read_bounded};
+use crate::exchange::Request;
 use crate::host::Host;
 use crate::link;
 use crate::scope::Scope;
@@ -24,6 +25,8 @@ pub(crate) struct Pages {
     host: Arc<Host>,
     repository: String,
     scopes: Vec<Scope>,
+    /// The pages that were read, so that links never lead in a circle.
+    seen: HashSet<Url>,
 }
 
 /// Where to go on.
@@ -40,11 +43,11 @@ struct Page {
 
 impl Pages {
     pub(crate) fn new(host: Arc<Host>, repository: &str, scopes: &[Scope]) -> Self {
-        Self { host, repository: repository.to_owned(), scopes: scopes.to_vec() }
+        Self { host, repository: repository.to_owned(), scopes: scopes.to_vec(), seen: HashSet::new() }
     }
 
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Vec<Tag>, Error>> + Send {
-        try_unfold((self, Next::First), |(pages, next)| async move {
+        try_unfold((self, Next::First), |(mut pages, next)| async move {
             let url = match next {
                 Next::End => return Ok(None),
                 Next::At(url) => url,
@@ -59,8 +62,8 @@ impl Pages {
         })
     }
 
-    async fn page(&self, url: Url) -> Result<(Vec<Tag>, Next), Error> {
-        let answer = self.host.send(Request {
+    async fn page(&mut self, url: Url) -> Result<(Vec<Tag>, Next), Error> {
+        let request = Request {
             method: Method::GET,
             url: url.clone(),
             headers: HeaderMap::new(),
@@ -68,14 +71,14 @@ impl Pages {
             scopes: &self.scopes,
             repository: &self.repository,
             lane: Lane::Api,
-        });
-        let answer = answer.await?;
-        let link = answer.response.headers().get_all(LINK).iter();
+        };
+        let document = self.host.fetch(request, LIMIT).await?;
+        let link = document.headers.get_all(LINK).iter();
         let link = link.filter_map(|value| value.to_str().ok()).find_map(link::next);
+        self.seen.insert(url.clone());
         let next = link.map(|target| self.follow(&url, target)).transpose()?;
-        let body = read_bounded(answer.response, LIMIT, &url).await?;
         let protocol = |reason: String| Error::protocol(&Method::GET, &url, reason);
-        let page: Page = serde_json::from_slice(&body)
+        let page: Page = serde_json::from_slice(&document.body)
             .map_err(|error| protocol(format!("the list of tags is not the JSON it should be: {error}")))?;
         let tags: Result<Vec<Tag>, Error> = page
             .tags
@@ -93,8 +96,8 @@ impl Pages {
         if !self.host.is_own(&next) {
             return Err(protocol("the link to the next page leads to another host"));
         }
-        if next == *url {
-            return Err(protocol("the link to the next page leads to the same page again"));
+        if self.seen.contains(&next) {
+            return Err(protocol("the link to the next page leads back to a page that was read"));
         }
         Ok(next)
     }

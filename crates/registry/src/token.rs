@@ -1,19 +1,21 @@
 //! Bearer tokens (distribution's token specification): one request a scope, however many requests wait for it.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use auth::{Credential, Secret};
-use http::Method;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
 use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::challenge::Bearer;
-use crate::error::{Error, StatusError};
-use crate::exchange::{basic, read_bounded};
+use crate::error::Error;
+use crate::exchange::{asked_patience, basic, is_worth_another, read_bounded, status_error};
 use crate::redact;
-use crate::retry::is_passing;
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::transport::Lane;
@@ -21,18 +23,27 @@ use crate::transport::Lane;
 /// The largest answer of a token server, in bytes.
 const LIMIT: u64 = 1 << 20;
 
+/// How long a token server may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// How long a token lives that does not say so (token specification, `expires_in`).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+
+/// No token is used for longer, whatever it says.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
 
 /// The tokens of one registry.
 #[derive(Default)]
 pub(crate) struct Tokens {
     known: Mutex<Vec<Token>>,
-    /// Held while a token is fetched; whoever waits here finds it in `known` afterwards.
-    fetching: tokio::sync::Mutex<()>,
+    /// What is being asked for now.
+    fetches: Mutex<Vec<(Vec<Scope>, Fetch)>>,
 }
 
-#[derive(Clone)]
+/// A token on its way: the first who needs it asks, the others wait. A failure goes to all who waited; whoever comes
+/// later tries again.
+type Fetch = Arc<OnceCell<Result<Secret, Arc<Error>>>>;
+
 struct Token {
     scopes: Vec<Scope>,
     secret: Secret,
@@ -49,47 +60,73 @@ impl Tokens {
         scopes: &[Scope],
         credential: &Credential,
     ) -> Result<Secret, Error> {
-        if let Credential::RegistryToken(token) = credential {
-            return Ok(token.clone());
-        }
-        if let Some(secret) = self.find(scopes) {
-            return Ok(secret);
-        }
-        let _fetching = self.fetching.lock().await;
-        if let Some(secret) = self.find(scopes) {
-            return Ok(secret);
-        }
-        let token = fetch(shared, bearer, scopes, credential).await?;
-        let secret = token.secret.clone();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|old| !Scope::covers(scopes, &old.scopes));
-        known.push(token);
-        Ok(secret)
+        let fetch = {
+            let mut fetches = lock(&self.fetches);
+            // Looked for under the lock, as a fetch ends by making its token known.
+            if let Some(secret) = self.find(scopes) {
+                return Ok(secret);
+            }
+            let covering = fetches.iter().find(|(fetched, _)| Scope::covers(fetched, scopes));
+            let covering = covering.map(|(_, fetch)| Arc::clone(fetch));
+            covering.unwrap_or_else(|| {
+                let fetch = Fetch::default();
+                fetches.push((scopes.to_vec(), Arc::clone(&fetch)));
+                fetch
+            })
+        };
+        let outcome = fetch.get_or_init(|| async {
+            let wanted = self.wanted(&fetch).unwrap_or_else(|| scopes.to_vec());
+            let token = ask(shared, bearer, &wanted, credential).await.map_err(Arc::new)?;
+            let secret = token.secret.clone();
+            let mut known = lock(&self.known);
+            known.retain(|old| !Scope::covers(&wanted, &old.scopes));
+            known.push(token);
+            Ok(secret)
+        });
+        let outcome = outcome.await.clone();
+        lock(&self.fetches).retain(|(_, other)| !Arc::ptr_eq(other, &fetch));
+        outcome.map_err(Error::Token)
     }
 
     /// Forgets a token that a registry did not take.
     pub(crate) fn forget(&self, secret: &Secret) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|token| token.secret.expose() != secret.expose());
+        lock(&self.known).retain(|token| token.secret != *secret);
     }
 
     fn find(&self, scopes: &[Scope]) -> Option<Secret> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let serves = |token: &&Token| now < token.renew_at && Scope::covers(&token.scopes, scopes);
-        known.iter().find(serves).map(|token| token.secret.clone())
+        lock(&self.known).iter().find(serves).map(|token| token.secret.clone())
     }
+
+    /// What a fetch is for: more, maybe, than the request needs that came to run it after another gave up.
+    fn wanted(&self, fetch: &Fetch) -> Option<Vec<Scope>> {
+        let fetches = lock(&self.fetches);
+        fetches.iter().find(|(_, other)| Arc::ptr_eq(other, fetch)).map(|(scopes, _)| scopes.clone())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a token server answers. Some call the token `token`, some `access_token`.
 #[derive(Deserialize)]
 struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
+    token: Option<Secret>,
+    access_token: Option<Secret>,
+    expires_in: Option<Value>,
 }
 
-async fn fetch(
+impl Answer {
+    /// How long the token is good. What says nothing sensible counts as nothing said.
+    fn life(&self) -> Duration {
+        let seconds = self.expires_in.as_ref().and_then(Value::as_u64).filter(|&seconds| seconds > 0);
+        seconds.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE)
+    }
+}
+
+async fn ask(
     shared: &Shared,
     bearer: &Bearer,
     scopes: &[Scope],
@@ -100,124 +137,135 @@ async fn fetch(
         url: bearer.realm.clone(),
         reason: format!("the registry names this as its token server, but it is no URL: {error}"),
     })?;
+    if *credential != Credential::Anonymous {
+        shared.may_carry_credentials(&realm)?;
+    }
     let asked_at = Instant::now();
-    let answer = match credential {
-        Credential::IdentityToken(token) => exchange(shared, &realm, bearer, scopes, token).await?,
-        _ => ask(shared, &realm, bearer, scopes, credential).await?,
-    };
-    let secret = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
-    let Some(secret) = secret else {
-        return Err(Error::protocol(&Method::GET, &realm, "the token server's answer holds no token"));
-    };
-    let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
+    let question = Question::new(realm, bearer, scopes, credential);
+    let answer = question.send(shared).await?;
     // Renewed when a tenth of its life is left, so that a request on its way still finds it good.
+    let life = answer.life();
     let renew_at = asked_at + life.saturating_sub((life / 10).min(Duration::from_secs(30)));
-    Ok(Token { scopes: scopes.to_vec(), secret: Secret::new(secret), renew_at })
-}
-
-/// The token server's plain way: GET with user and password, or with nothing.
-async fn ask(
-    shared: &Shared,
-    realm: &Url,
-    bearer: &Bearer,
-    scopes: &[Scope],
-    credential: &Credential,
-) -> Result<Answer, Error> {
-    let mut url = realm.clone();
-    {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = &bearer.service {
-            query.append_pair("service", service);
-        }
-        for scope in scopes {
-            query.append_pair("scope", &scope.to_string());
-        }
-    }
-    // `query_pairs_mut` leaves a bare `?` where nothing was added.
-    if url.query() == Some("") {
-        url.set_query(None);
-    }
-    let request = |url: Url| {
-        let mut request = shared.transport.client(Lane::Api).get(url);
-        if let Credential::Basic { username, password } = credential {
-            request = request.header(AUTHORIZATION, basic(username, password));
-        }
-        request
+    let secret =
+        [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.expose().is_empty());
+    let Some(secret) = secret else {
+        let reason = "the token server's answer holds no token";
+        return Err(Error::protocol(&question.method, &question.url, reason));
     };
-    if matches!(credential, Credential::Basic { .. }) {
-        shared.may_carry_credentials(&url)?;
-    }
-    send(shared, &Method::GET, &url, || request(url.clone()), matches!(credential, Credential::Basic { .. }))
-        .await
+    Ok(Token { scopes: scopes.to_vec(), secret, renew_at })
 }
 
-/// The token server's OAuth2 way, for identity tokens: they are refresh tokens.
-async fn exchange(
-    shared: &Shared,
-    realm: &Url,
-    bearer: &Bearer,
-    scopes: &[Scope],
-    token: &Secret,
-) -> Result<Answer, Error> {
-    shared.may_carry_credentials(realm)?;
-    let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
-    let scope = scopes.join(" ");
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("service", bearer.service.as_deref().unwrap_or_default()),
-        ("client_id", "hoist"),
-        ("scope", &scope),
-        ("refresh_token", token.expose()),
-    ];
-    let request = || shared.transport.client(Lane::Api).post(realm.clone()).form(&form);
-    send(shared, &Method::POST, realm, request, true).await
+/// A request for a token.
+struct Question {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    form: Vec<(&'static str, Secret)>,
 }
 
-async fn send(
-    shared: &Shared,
-    method: &Method,
-    url: &Url,
-    request: impl Fn() -> reqwest::RequestBuilder,
-    authorized: bool,
-) -> Result<Answer, Error> {
-    let started = Instant::now();
-    let mut waits = shared.options.retries.schedule();
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        tracing::debug!(target: "hoist::http", "--> {method} {} (for a token)", redact::url(url));
-        let failed = |source| Error::network(method, url, source, (attempts, started.elapsed()));
-        let error = match request().timeout(Duration::from_mins(1)).send().await {
-            Err(error) => failed(error),
-            Ok(response) => {
-                let status = response.status();
-                tracing::debug!(target: "hoist::http", "<-- {status} (the token is not shown)");
-                let body = read_bounded(response, LIMIT, url).await?;
-                if status.is_success() {
-                    return serde_json::from_slice(&body).map_err(|_| {
-                        Error::protocol(method, url, "the token server's answer is not the JSON it should be")
-                    });
-                }
-                let (errors, text) = StatusError::explain(&body);
-                Error::Status(Box::new(StatusError {
-                    method: method.clone(),
-                    url: redact::url(url),
-                    status,
-                    errors,
-                    text,
-                    authorized,
-                    attempts,
-                    elapsed: started.elapsed(),
-                }))
+impl Question {
+    fn new(realm: Url, bearer: &Bearer, scopes: &[Scope], credential: &Credential) -> Self {
+        let scopes = scopes.iter().map(Scope::to_string);
+        let mut question =
+            Self { method: Method::GET, url: realm, headers: HeaderMap::new(), form: Vec::new() };
+        match credential {
+            // An identity token is a refresh token, and for those there is the OAuth2 way.
+            Credential::IdentityToken(token) => {
+                question.method = Method::POST;
+                let scope = scopes.collect::<Vec<_>>().join(" ");
+                let service = bearer.service.iter().map(|service| ("service", Secret::new(service)));
+                question.form = vec![
+                    ("grant_type", Secret::new("refresh_token")),
+                    ("client_id", Secret::new("hoist")),
+                    ("scope", Secret::new(scope)),
+                    ("refresh_token", token.clone()),
+                ];
+                question.form.extend(service);
+                return question;
             }
-        };
-        let passing = match error.status() {
-            Some(status) => is_passing(status),
-            None => error.kind() == store::Kind::Interrupted,
-        };
-        match waits.next().filter(|_| passing) {
-            None => return Err(error),
-            Some(wait) => shared.wait(&error, wait).await,
+            Credential::Basic { username, password } => {
+                question.headers.insert(AUTHORIZATION, basic(username, password));
+            }
+            Credential::Anonymous | Credential::RegistryToken(_) => {}
+        }
+        let service = bearer.service.iter().map(|service| ("service", service.clone()));
+        for (name, value) in service.chain(scopes.map(|scope| ("scope", scope))) {
+            question.url.query_pairs_mut().append_pair(name, &value);
+        }
+        question
+    }
+
+    /// Sends it until there is an answer, or it is clear that there will be none.
+    async fn send(&self, shared: &Shared) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let retries = shared.options.retries;
+        let mut waits = retries.schedule();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (error, asked) = match self.attempt(shared, (attempts, started)).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match waits.next().filter(|_| is_worth_another(&error)) {
+                None => return Err(error),
+                Some(scheduled) => shared.wait(&error, retries.wait(scheduled, asked)).await,
+            }
+        }
+    }
+
+    /// Sends it once. A failure comes with the patience that the token server asks for.
+    async fn attempt(
+        &self,
+        shared: &Shared,
+        (attempts, started): (usize, Instant),
+    ) -> Result<Answer, (Error, Option<Duration>)> {
+        let Self { method, url, .. } = self;
+        tracing::debug!(target: "hoist::http", "--> {method} {} (for a token)", redact::url(url));
+        let mut headers = shared.transport.headers.clone();
+        headers.extend(self.headers.clone());
+        let client = shared.transport.client(Lane::Api);
+        let mut request = client.request(method.clone(), url.clone()).headers(headers).timeout(PATIENCE);
+        if *method == Method::POST {
+            let form: Vec<(&str, &str)> =
+                self.form.iter().map(|(name, value)| (*name, value.expose())).collect();
+            request = request.form(&form);
+        }
+        let effort = || (attempts, started.elapsed());
+        let broken = |source| (Error::network(method, url, source, effort()), None);
+        let response = request.send().await.map_err(|error| broken(error.without_url().into()))?;
+        let status = response.status();
+        tracing::debug!(target: "hoist::http", "<-- {status} (the token is not shown)");
+        if !status.is_success() {
+            let asked = asked_patience(response.headers());
+            let authorized = self.headers.contains_key(AUTHORIZATION) || !self.form.is_empty();
+            return Err((status_error(method, url, response, authorized, effort()).await, asked));
+        }
+        let body = read_bounded(response, LIMIT, PATIENCE).await.map_err(broken)?;
+        let body = body.ok_or_else(|| (Error::TooLarge { url: redact::url(url), limit: LIMIT }, None))?;
+        serde_json::from_slice(&body).map_err(|_| {
+            let reason = "the token server's answer is not the JSON it should be";
+            (Error::protocol(method, url, reason), None)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives() {
+        let life = |text: &str| serde_json::from_str::<Answer>(text).unwrap().life().as_secs();
+        for (answer, seconds) in [
+            ("{}", 60),
+            (r#"{"expires_in":300}"#, 300),
+            (r#"{"expires_in":0}"#, 60),
+            (r#"{"expires_in":-5}"#, 60),
+            (r#"{"expires_in":"soon"}"#, 60),
+            (r#"{"expires_in":18446744073709551615}"#, 86400),
+        ] {
+            assert_eq!(life(answer), seconds, "{answer}");
         }
     }
 }

@@ -23,15 +23,16 @@ pub(crate) enum Lane {
 
 pub(crate) struct Transport {
     pub(crate) resolver: Resolver,
+    /// The user's own for every request to a registry or its token server (docker's `HttpHeaders`); maybe secret.
+    pub(crate) headers: HeaderMap,
     tls: ClientConfig,
-    headers: HeaderMap,
     user_agent: String,
     api: OnceLock<Client>,
     bulk: OnceLock<Client>,
 }
 
 impl Transport {
-    /// `headers` go with every request (docker's `HttpHeaders`).
+    /// `headers` are the user's own.
     pub(crate) fn new(options: &Options, headers: &[(String, String)]) -> Self {
         let headers = headers.iter().filter_map(|(name, value)| {
             let name: HeaderName = name.parse().ok()?;
@@ -62,7 +63,6 @@ impl Transport {
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(self.resolver.clone())
-            .default_headers(self.headers.clone())
             .user_agent(&self.user_agent)
             .connect_timeout(Duration::from_secs(20))
             .pool_idle_timeout(Duration::from_mins(1))

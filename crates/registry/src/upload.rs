@@ -2,27 +2,32 @@
 //! monolithically", POST then PUT).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Repository};
-use store::{Kind, Opened, Writer};
+use store::{Error as StoreError, Kind, Opened, Writer};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::error::Error;
 use crate::exchange::{Request, status_error};
 use crate::host::{Authorization, Host};
+use crate::retry::is_passing;
 use crate::scope::Scope;
 use crate::transport::Lane;
 
 /// Pieces that may wait for the connection; with those of the reader, what a blob in flight holds in memory.
-const PIECES: usize = 2;
+const PIECES: usize = 4;
+
+/// The longest piece that the connection gets, in bytes: on a slow line, taking one shows that something moves.
+const PIECE: usize = 64 << 10;
 
 /// How long a registry may take to keep a blob whose bytes it all has.
 const COMMIT: Duration = Duration::from_mins(15);
@@ -71,8 +76,13 @@ impl Target {
             lane: Lane::Api,
         });
         let answer = answer.await?;
+        let refused = |reason: String| Err(Error::protocol(&Method::POST, &answer.url, reason));
         let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.and_then(|text| answer.url.join(text).ok());
+        if let Some(location) = location.as_ref().filter(|location| !may_lead(&answer.url, location)) {
+            let (from, to) = (answer.url.scheme(), location.scheme());
+            return refused(format!("the upload would go from {from} to {to}, which is refused"));
+        }
         Ok((answer.response.status(), Session { asked: answer.url, location }))
     }
 
@@ -85,10 +95,12 @@ impl Target {
         url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let (sender, receiver) = mpsc::channel::<Bytes>(PIECES);
         let upload = Upload { target: self.clone(), url, blob: blob.clone() };
-        let answer = tokio::spawn(upload.send(receiver));
         Ok(Opened::Writer(Box::new(RegistryWriter {
-            sender: Some(sender),
-            answer,
+            sender,
+            answer: Some(tokio::spawn(upload.send(receiver))),
+            held: Bytes::new(),
+            left: blob.size,
+            blob: blob.clone(),
             doing: format!("writing blob {} to {}", blob.digest, self.repository),
             stall: self.host.shared.options.stall,
         })))
@@ -107,102 +119,167 @@ struct Upload {
 }
 
 impl Upload {
-    async fn send(self, receiver: mpsc::Receiver<Bytes>) -> Result<(), Error> {
+    async fn send(self, mut receiver: mpsc::Receiver<Bytes>) -> Result<(), Error> {
         let Self { target, url, blob } = self;
         let host = &target.host;
+        // The writer may still be dropped, and then nothing is to be kept: an empty blob would be, at once.
+        let Some(first) = receiver.recv().await else { return Ok(()) };
+        let own = host.is_own(&url);
         // Tokens that end soon are renewed here, before bytes flow that could not be sent twice.
-        let authorization = if host.is_own(&url) {
+        let authorization = if own {
             host.authorization(&url, &target.scopes, &target.repository).await?
         } else {
-            Authorization::None
+            Authorization::Unasked
         };
-        let pieces = unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|bytes| (Ok::<_, std::io::Error>(bytes), receiver))
+        let pieces = unfold((Some(first), receiver), |(first, mut receiver)| async move {
+            let piece = match first {
+                Some(first) => first,
+                None => receiver.recv().await?,
+            };
+            Some((Ok::<_, std::io::Error>(piece), (None, receiver)))
         });
-        let mut request = host
-            .shared
-            .transport
-            .client(Lane::Bulk)
-            .put(url.clone())
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, blob.size)
-            .body(if blob.size == 0 { reqwest::Body::from("") } else { reqwest::Body::wrap_stream(pieces) });
-        if let Some(value) = authorization.header() {
-            request = request.header(AUTHORIZATION, value);
-        }
-        let network = |error| Error::network(&Method::PUT, &url, error, (1, Duration::ZERO));
+        let mut headers = host.own_headers(&url, &authorization);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+        let body = if blob.size == 0 { reqwest::Body::from("") } else { reqwest::Body::wrap_stream(pieces) };
+        let started = Instant::now();
+        let network = |error: reqwest::Error| {
+            Error::network(&Method::PUT, &url, error.without_url(), (1, started.elapsed()))
+        };
+        let request = host.shared.transport.client(Lane::Bulk).put(url.clone()).headers(headers).body(body);
         let response = host.exchange(Lane::Bulk, request.build().map_err(network)?).await.map_err(network)?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
         }
-        if status == StatusCode::UNAUTHORIZED {
-            // The next attempt gets a new token.
-            host.challenged(response.headers(), &authorization, &mut target.scopes.clone());
+        // The next attempt gets a new token. What another host asks for is nothing to learn from.
+        if status == StatusCode::UNAUTHORIZED && own {
+            host.challenged(response.headers(), &authorization, &mut target.scopes.clone(), true);
         }
-        let authorized = !matches!(authorization, Authorization::None);
-        Err(status_error(&Method::PUT, &url, response, authorized, (1, Duration::ZERO)).await)
+        let authorized = authorization.header().is_some();
+        Err(status_error(&Method::PUT, &url, response, authorized, (1, started.elapsed())).await)
     }
 }
 
+/// Whether the bytes may go where the session's start says: not out of https.
+fn may_lead(from: &Url, to: &Url) -> bool {
+    to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http")
+}
+
 struct RegistryWriter {
-    /// `None` once all bytes have been given.
-    sender: Option<mpsc::Sender<Bytes>>,
-    answer: JoinHandle<Result<(), Error>>,
+    sender: mpsc::Sender<Bytes>,
+    /// `None` once it has been given.
+    answer: Option<JoinHandle<Result<(), Error>>>,
+    /// The last piece so far. It goes with the next or with the commit, so that a registry never has all bytes of a blob
+    /// that is not committed.
+    held: Bytes,
+    /// How many bytes are to come.
+    left: u64,
+    blob: Descriptor,
     doing: String,
     stall: Duration,
 }
 
 impl RegistryWriter {
+    /// Passes a piece on; the registry may answer before it had all bytes, and then has something to say.
+    async fn pass(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        let Some(answer) = &mut self.answer else {
+            return Err(self.interrupted("the upload has ended already"));
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = answer => outcome,
+            sent = timeout(self.stall, self.sender.send(piece)) => match sent {
+                Ok(Ok(())) => return Ok(()),
+                // Nobody takes pieces any more, so the answer is about to come.
+                Ok(Err(_)) => return self.answered(self.stall).await.and_then(|()| Err(self.early())),
+                Err(_) => {
+                    let stall = self.stall.as_secs_f64();
+                    return Err(self.interrupted(format!("the registry took nothing for {stall} s")));
+                }
+            },
+        };
+        self.answer = None;
+        self.judge(outcome).and_then(|()| Err(self.early()))
+    }
+
     /// The registry's word on the upload.
-    async fn answer(&mut self, patience: Duration) -> Result<(), store::Error> {
-        let interrupted = |source: String| store::Error::new(Kind::Interrupted, &self.doing, source);
-        match tokio::time::timeout(patience, &mut self.answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(self.failed(error)),
-            Ok(Err(error)) => Err(interrupted(format!("the upload stopped: {error}"))),
-            Err(_) => Err(interrupted(format!("no answer for {} s", patience.as_secs()))),
+    async fn answered(&mut self, patience: Duration) -> Result<(), StoreError> {
+        let Some(mut answer) = self.answer.take() else {
+            return Err(self.interrupted("the upload has ended already"));
+        };
+        if let Ok(outcome) = timeout(patience, &mut answer).await {
+            return self.judge(outcome);
+        }
+        answer.abort();
+        Err(self.interrupted(format!("no answer for {} s", patience.as_secs_f64())))
+    }
+
+    fn judge(&self, outcome: Result<Result<(), Error>, JoinError>) -> Result<(), StoreError> {
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(error) => Err(self.interrupted(format!("the upload stopped: {error}"))),
         }
     }
 
-    fn failed(&self, error: Error) -> store::Error {
-        // A token that ended between the session's start and its bytes is renewed with the next attempt.
-        let expired = error.status() == Some(StatusCode::UNAUTHORIZED)
-            && matches!(&error, Error::Status(status) if status.authorized);
-        let kind = if expired { Kind::Interrupted } else { error.kind() };
-        store::Error::new(kind, &self.doing, error)
+    fn failed(&self, error: Error) -> StoreError {
+        let kind = match &error {
+            // A token that ended between the session's start and its bytes is renewed with the next attempt.
+            Error::Status(answer) if answer.status == StatusCode::UNAUTHORIZED && answer.authorized => {
+                Kind::Interrupted
+            }
+            // The bytes are gone, so it is not tried again here.
+            Error::Status(answer) if is_passing(answer.status) => Kind::Interrupted,
+            error => error.kind(),
+        };
+        StoreError::new(kind, &self.doing, error)
+    }
+
+    fn early(&self) -> StoreError {
+        self.interrupted("the registry ended the upload before it had all bytes")
+    }
+
+    fn interrupted(&self, reason: impl Into<String>) -> StoreError {
+        StoreError::new(Kind::Interrupted, &self.doing, reason.into())
     }
 }
 
 impl Drop for RegistryWriter {
     fn drop(&mut self) {
         // A body that ends before its length cuts the connection, and the registry drops the session.
-        self.answer.abort();
+        if let Some(answer) = &self.answer {
+            answer.abort();
+        }
     }
 }
 
 #[async_trait]
 impl Writer for RegistryWriter {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), store::Error> {
-        let Some(sender) = &self.sender else { return Ok(()) };
-        match tokio::time::timeout(self.stall, sender.send(bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            // The registry has answered before it had all bytes, so it has something to say.
-            Ok(Err(_)) => {
-                self.sender = None;
-                self.answer(self.stall).await?;
-                let early = "the registry ended the upload before it had all bytes";
-                Err(store::Error::new(Kind::Interrupted, &self.doing, early))
-            }
-            Err(_) => {
-                let stalled = format!("the registry took nothing for {} s", self.stall.as_secs_f64());
-                Err(store::Error::new(Kind::Interrupted, &self.doing, stalled))
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            let reason = format!("there are more than the {} bytes that the blob has", self.blob.size);
+            return Err(StoreError::new(Kind::Invalid, &self.doing, reason));
+        };
+        self.left = left;
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let before = std::mem::replace(&mut self.held, piece);
+            if !before.is_empty() {
+                self.pass(before).await?;
             }
         }
+        Ok(())
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<(), store::Error> {
-        self.sender = None;
-        self.answer(COMMIT).await
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if self.left > 0 {
+            let (size, got) = (self.blob.size, self.blob.size - self.left);
+            let reason = format!("the content ended after {got} of {size} bytes");
+            return Err(StoreError::new(Kind::Invalid, &self.doing, reason));
+        }
+        let last = std::mem::take(&mut self.held);
+        self.pass(last).await?;
+        self.answered(COMMIT).await
     }
 }

@@ -1,0 +1,14 @@
+//! The client against real registries, and against faults that real ones will not show on request.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and its panic says where")]
+
+mod auth;
+mod bodies;
+mod conformance;
+mod manifests;
+mod raw;
+mod retries;
+mod secrets;
+mod support;
+mod tags;
+mod tls;
+mod uploads;

@@ -1,0 +1,81 @@
+//! https, http, and which of them a server speaks.
+
+use std::io::{Read, Write};
+
+use ::auth::Keychain;
+use store::{Kind, Store};
+use testkit::{Answer, DockerRegistry, FaultRegistry, Route, images};
+
+use crate::raw;
+use crate::support::{REPOSITORY, anonymous, descriptor, line, login, options, read, store_of, tag};
+
+#[tokio::test]
+async fn an_untrusted_certificate_is_told_at_once() {
+    let registry = DockerRegistry::tls();
+    let error = anonymous(registry.address()).resolve(&tag("1.0")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(line(&error).contains("invalid peer certificate: UnknownIssuer"), "{error}");
+    assert!(!error.to_string().contains("attempts"), "{error}");
+}
+
+#[tokio::test]
+async fn localhost_by_name() {
+    for (registry, insecure) in [(DockerRegistry::plain(), false), (DockerRegistry::tls(), true)] {
+        registry.push(&images::single(), REPOSITORY, "1.0");
+        let (_, port) = registry.address().rsplit_once(':').unwrap();
+        let mut options = options();
+        options.insecure = insecure;
+        let store = store_of(&format!("localhost:{port}"), options, Keychain::default());
+        store.resolve(&tag("1.0")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn redirects_out_of_https_are_refused() {
+    let (secure, plain) = (FaultRegistry::tls(), FaultRegistry::start());
+    secure.on(Route::get("*"), Answer::redirect(&format!("http://{}/x", plain.address())));
+    let upload = format!("http://{}/upload", plain.address());
+    secure.on(Route::new("POST", "*"), Answer::status(202).header("Location", &upload));
+    let mut options = options();
+    options.insecure = true;
+    let store = store_of(&secure.address(), options, Keychain::default());
+    let error = read(&store, &descriptor(b"x")).await.unwrap_err();
+    assert!(line(&error).contains("redirects from https to http, which is refused"), "{error}");
+    let error = crate::support::write(&store, b"x").await.unwrap_err();
+    assert!(line(&error).contains("would go from https to http, which is refused"), "{error}");
+    assert!(plain.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_probe_for_the_scheme_is_no_request() {
+    // The first connection is the probe, whatever follows is not its business.
+    let (server, heard) = raw::listen(|mut stream| {
+        let mut bytes = vec![0; 8192];
+        let length = stream.read(&mut bytes).unwrap_or(0);
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        bytes.truncate(length);
+        bytes
+    });
+    let store = store_of(&server, options(), login(&server, "user", "secret"));
+    assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::NotFound);
+    let probe = heard.recv().unwrap();
+    assert_eq!(probe[0], 22, "a TLS record");
+    let text = String::from_utf8_lossy(&probe);
+    assert!(!text.contains("HTTP/") && !text.contains("uthorization"), "{text}");
+    assert!(String::from_utf8_lossy(&heard.recv().unwrap()).starts_with("HEAD /v2/demo/web/manifests/1.0"));
+}
+
+#[tokio::test]
+async fn a_refused_port_is_told_at_once() {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let error = anonymous(&address).resolve(&tag("1.0")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable);
+    let expected = format!(
+        "resolving {address}/{REPOSITORY}:1.0: HEAD http://{address}/v2/{REPOSITORY}/manifests/1.0: \
+         tcp connect error: Connection refused (os error 111)"
+    );
+    assert_eq!(line(&error), expected);
+}
