@@ -5,12 +5,12 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
 use crate::commands;
-use crate::context::Context;
+use crate::context::{Context, Scratch};
 use crate::failure::Failure;
 use crate::settings::{Settings, is_crane};
 use crate::ui::Ui;
@@ -21,7 +21,7 @@ const LAST_BREATH: Duration = Duration::from_millis(200);
 pub(crate) fn main() -> ExitCode {
     let ui = Ui::standard();
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("hoist"));
-    let args = match Args::try_parse() {
+    let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return usage(&ui, &error),
     };
@@ -32,10 +32,10 @@ pub(crate) fn main() -> ExitCode {
     if args.global.verbose {
         log_requests();
     }
-    let settings = Settings::new(&args.global, |name| std::env::var(name).ok());
     let outcome = match &command {
         Command::Version(args) => commands::version::run(&ui, args).map(|()| None),
-        _ => start(command, settings, &ui),
+        _ => Settings::new(&args.global, |name| std::env::var(name).ok())
+            .and_then(|settings| start(command, settings, &ui)),
     };
     match outcome {
         Ok(None) => {
@@ -113,25 +113,37 @@ fn start(command: Command, settings: Settings, ui: &Ui) -> Result<Option<Signal>
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format_args!("starting threads: {error}")))?;
-    let outcome = runtime.block_on(async {
-        let context = Context::new(settings, ui.clone())?;
-        until_signal(commands::run(command, &context)).await
-    });
+    // Temporary folders outlive the runtime: when they are removed nothing writes there any more.
+    let scratch = Scratch::default();
+    let context = Context::new(settings, ui.clone(), scratch.clone());
+    let outcome = runtime.block_on(until_signal(async move { commands::run(command, &context).await }));
     runtime.shutdown_timeout(LAST_BREATH);
+    scratch.remove();
     outcome
 }
 
-/// Runs to the end, or until a signal comes. Then the work is dropped, and with it what it had begun.
-async fn until_signal(work: impl Future<Output = Result<(), Failure>>) -> Result<Option<Signal>, Failure> {
+/// Runs to the end, or until a signal comes. Then the work is dropped, and with it what it had begun. It is a task of
+/// its own, so that a signal is heard also while it waits for whoever reads the output.
+async fn until_signal(
+    work: impl Future<Output = Result<(), Failure>> + Send + 'static,
+) -> Result<Option<Signal>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| Failure::new(format_args!("listening for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        outcome = work => outcome.map(|()| None),
-        _ = interrupt.recv() => Ok(Some(Signal::Interrupt)),
-        _ = terminate.recv() => Ok(Some(Signal::Terminate)),
-    }
+    let mut work = tokio::spawn(work);
+    let signal = tokio::select! {
+        outcome = &mut work => {
+            // Nobody cancels the task here, so what it did not return is a panic, which has been reported.
+            return outcome.unwrap_or_else(|error| Err(Failure::new(error))).map(|()| None);
+        }
+        _ = interrupt.recv() => Signal::Interrupt,
+        _ = terminate.recv() => Signal::Terminate,
+    };
+    work.abort();
+    // What the work holds is given back before the program ends, unless it is stuck in its output.
+    let _ = tokio::time::timeout(LAST_BREATH, work).await;
+    Ok(Some(signal))
 }
 
 /// `-v`: requests and answers on standard error.

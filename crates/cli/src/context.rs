@@ -1,10 +1,14 @@
 //! What a command works with.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use auth::{Keychain, Locations};
 use oci::{Reference, Repository};
 use registry::{Client, Options, RegistryStore};
 use store::{Event, Observer};
+use tempfile::TempDir;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -15,17 +19,14 @@ use crate::ui::Ui;
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) ui: Ui,
-    client: Client,
+    scratch: Scratch,
+    /// Made for the first request: what needs no registry needs no credentials either.
+    client: Arc<OnceLock<Client>>,
 }
 
 impl Context {
-    pub(crate) fn new(settings: Settings, ui: Ui) -> Result<Self, Failure> {
-        let keychain = auth::Keychain::load(&auth::Locations::from_lookup(|name| std::env::var_os(name)))?;
-        let mut options = Options::default();
-        options.insecure = settings.insecure;
-        options.observer = Arc::new(Notes(ui.clone()));
-        options.stall = settings.stall.unwrap_or(options.stall);
-        Ok(Self { settings, client: Client::new(options, keychain), ui })
+    pub(crate) fn new(settings: Settings, ui: Ui, scratch: Scratch) -> Self {
+        Self { settings, ui, scratch, client: Arc::default() }
     }
 
     /// The same, but for the output.
@@ -33,15 +34,71 @@ impl Context {
         Self { ui, ..self.clone() }
     }
 
+    /// The same, but for a client that has no credentials.
+    pub(crate) fn anonymous(&self) -> Self {
+        let client = self.make_client(Keychain::default());
+        Self { client: Arc::new(OnceLock::from(client)), ..self.clone() }
+    }
+
     /// A repository to read from.
-    pub(crate) fn store(&self, repository: &Repository) -> RegistryStore {
-        self.client.repository(repository)
+    pub(crate) fn store(&self, repository: &Repository) -> Result<RegistryStore, Failure> {
+        let client = if let Some(client) = self.client.get() {
+            client
+        } else {
+            let locations = Locations::from_lookup(|name| std::env::var_os(name));
+            let client = self.make_client(Keychain::load(&locations)?);
+            self.client.get_or_init(|| client)
+        };
+        Ok(client.repository(repository))
     }
 
     /// Parses a reference and opens its repository to read from.
     pub(crate) fn open(&self, reference: &str) -> Result<(RegistryStore, Reference), Failure> {
         let reference: Reference = reference.parse()?;
-        Ok((self.store(reference.repository()), reference))
+        Ok((self.store(reference.repository())?, reference))
+    }
+
+    /// A temporary folder that is gone when the program ends, however it ends.
+    pub(crate) fn temporary_folder(&self) -> Result<PathBuf, Failure> {
+        self.scratch.folder()
+    }
+
+    fn make_client(&self, keychain: Keychain) -> Client {
+        let mut options = Options::default();
+        options.insecure = self.settings.insecure;
+        options.observer = Arc::new(Notes(self.ui.clone()));
+        options.stall = self.settings.stall.unwrap_or(options.stall);
+        Client::new(options, keychain)
+    }
+}
+
+/// The temporary folders of a command.
+#[derive(Clone, Default)]
+pub(crate) struct Scratch(Arc<Mutex<Vec<TempDir>>>);
+
+impl Scratch {
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        let folder = tempfile::Builder::new()
+            .prefix("hoist-")
+            .tempdir()
+            .map_err(|error| Failure::new(format_args!("making a temporary folder: {error}")))?;
+        let path = folder.path().to_owned();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
+        Ok(path)
+    }
+
+    /// Removes the folders. The last write of a thread that could not be stopped may get in between: then once more.
+    pub(crate) fn remove(&self) {
+        for folder in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            for _ in 0..20 {
+                match std::fs::remove_dir_all(folder.path()) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    _ => break,
+                }
+            }
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Progress {
         let mut bars = self.bars();
         match event {
             Event::Planned { bytes, .. } => {
-                bars.planned += bytes;
+                bars.planned = bars.planned.saturating_add(*bytes);
                 let planned = bars.planned;
                 let total = bars.total.get_or_insert_with(|| {
                     let bar = self.ui.bars.add(ProgressBar::new(0).with_style(style("total")));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use oci::{Platform, PlatformError};
 
 use crate::args::Global;
+use crate::failure::Failure;
 
 /// What all commands go by.
 #[derive(Clone, Debug)]
@@ -21,14 +22,21 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// `variable` looks up the environment.
-    pub(crate) fn new(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Self {
-        Self {
+    pub(crate) fn new(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        Ok(Self {
             insecure: global.insecure,
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
-            stall: variable("HOIST_STALL_SECONDS")
-                .and_then(|text| text.parse().ok())
-                .map(Duration::from_secs),
+            stall: variable("HOIST_STALL_SECONDS").map(|text| seconds(&text)).transpose()?,
+        })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Failure> {
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => {
+            Err(Failure::new(format_args!("HOIST_STALL_SECONDS is {text:?}, which is no number of seconds")))
         }
     }
 }
@@ -65,7 +73,7 @@ impl FromStr for PlatformChoice {
 
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         match text {
-            "all" | "" => Ok(Self::All),
+            "all" => Ok(Self::All),
             "host" => Ok(Self::One(Platform::host())),
             other => other.parse().map(Self::One),
         }

@@ -8,6 +8,8 @@ use oci::Descriptor;
 use store::{Event, Observer, Store};
 use tokio::sync::mpsc;
 
+use crate::spool::Budget;
+
 /// Pieces that may wait for the inflating thread; one is some hundred KiB at most.
 const PIECES: usize = 4;
 
@@ -18,12 +20,14 @@ pub(crate) fn pair() -> (mpsc::Sender<Bytes>, Feed) {
 }
 
 /// Reads a blob, verified, into a feed. If the reading end is gone the rest is read for its digest alone: when the bytes
-/// are the wrong ones, that is the cause of whatever the reading end has to say.
+/// are the wrong ones, that is the cause of whatever the reading end has to say. Not so once the temporary space has
+/// failed: that is a cause of its own.
 pub(crate) async fn fill(
     store: &dyn Store,
     blob: &Descriptor,
     sender: mpsc::Sender<Bytes>,
     observer: &dyn Observer,
+    budget: &Budget,
 ) -> Result<(), store::Error> {
     observer.event(&Event::BlobStarted(blob));
     let mut bytes = match blob.embedded() {
@@ -33,8 +37,9 @@ pub(crate) async fn fill(
     while let Some(piece) = bytes.next().await {
         let piece = piece?;
         observer.event(&Event::BlobAdvanced(blob, piece.len() as u64));
-        // Nobody may be there to take it; see above.
-        let _ = sender.send(piece).await;
+        if sender.send(piece).await.is_err() && budget.has_failed() {
+            return Ok(());
+        }
     }
     observer.event(&Event::BlobDone(blob));
     Ok(())

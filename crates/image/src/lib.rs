@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod export;
 mod feed;
+mod spool;
 
 pub use build::{Blob, Content, File, Layer, push, push_index};
 pub use config::config;

@@ -95,7 +95,9 @@ impl<'a> Header<'a> {
     }
 
     pub(crate) fn mtime(&self) -> Result<Time, &'static str> {
-        let seconds = number(&self.ustar().mtime).ok_or("malformed time in a tar header")?;
+        // Not the one number that has no opposite, and could not be written as a negative decimal.
+        let seconds = number(&self.ustar().mtime).filter(|seconds| *seconds > i64::MIN);
+        let seconds = seconds.ok_or("malformed time in a tar header")?;
         Ok(Time { seconds, nanoseconds: 0 })
     }
 

@@ -1,4 +1,33 @@
 //! The bytes inside a layer: compression, tar, table of contents, and the one merge of layers into a file system.
+//!
+//! Synchronous, and without a network. A layer goes through a [`Decoder`] into [`Table::scan`], which reads it once, keeps the inflated
+//! bytes in a sink (an unlinked file, as a rule) and notes what is where. [`merge`] makes one file system of the tables of all
+//! layers, and [`write_tar`] one archive of that, with contents read back from where they are kept. [`TarWriter`] and
+//! [`gzip_encoder`] make new layers.
+//!
+//! ```
+//! use layer::{Decoder, Item, Limits, Metadata, Table, TarWriter, merge, write_tar};
+//!
+//! // Two layers: a file, and a whiteout of it beside another file.
+//! let mut lower = TarWriter::new(Vec::new());
+//! lower.file(b"etc/old", &Metadata::new(0o644), 4, &b"old\n"[..])?;
+//! let mut upper = TarWriter::new(Vec::new());
+//! upper.file(b"etc/.wh.old", &Metadata::new(0o644), 0, &b""[..])?;
+//! upper.begin(b"etc/new", &Metadata::new(0o777), Item::Symlink(b"/dev/null"))?;
+//!
+//! let (mut tables, mut inflated) = (Vec::new(), Vec::new());
+//! for layer in [lower.finish()?, upper.finish()?] {
+//!     let mut kept = Vec::new();
+//!     tables.push(Table::scan(Decoder::new(&layer[..])?, &mut kept, Limits::default())?);
+//!     inflated.push(kept);
+//! }
+//! let merged = merge(&tables)?;
+//! assert_eq!(merged.nodes.len(), 1);
+//! assert_eq!(*merged.nodes[0].path, *b"etc/new");
+//! let archive = write_tar(&merged, &inflated[..], Vec::new())?;
+//! assert_eq!(archive.len(), 3 * 512);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod decoder;
 mod entry;

@@ -47,9 +47,10 @@ pub struct Node<'a> {
 /// # Errors
 ///
 /// [`Error::Merge`], naming layer and entry: a hard link whose target is not there or is a directory, more than 255 symbolic
-/// links on one path, a whiteout of nothing, `.` or `..`.
+/// links on one path or a path of more than 4095 bytes behind them, a whiteout of nothing, `.` or `..`, more than a million directories that have no entries.
 pub fn merge(layers: &[Table]) -> Result<Merged<'_>, Error> {
-    let mut merge = Merge { layers, tree: Tree::new(), linked: HashMap::new() };
+    let entries = layers.iter().map(|table| table.entries.len()).sum();
+    let mut merge = Merge { layers, tree: Tree::new(entries), linked: HashMap::new() };
     for (layer, table) in layers.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
             merge.apply(entry, Source { layer, entry: index }).map_err(|problem| Error::Merge {
@@ -120,7 +121,7 @@ impl<'a> Merge<'a> {
             ROOT
         } else {
             let directory = self.tree.make(directory, layer)?;
-            self.tree.place(directory, name, layer)
+            self.tree.place(directory, name, layer)?
         };
         self.tree.put(id, source, &self.entry(source).kind, layer);
         Ok(())
@@ -167,7 +168,9 @@ impl From<Lost> for Problem {
     fn from(lost: Lost) -> Self {
         match lost {
             Lost::Loop => "more than 255 symbolic links on the way".into(),
-            Lost::Steps => "symbolic links take too many steps".into(),
+            Lost::Walk => "symbolic links lead too far around".into(),
+            Lost::Directories => "too many directories without entries of their own".into(),
+            Lost::Long => "symbolic links lead to a path of more than 4095 bytes".into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::entry::Kind;
+use crate::path::PATH_MAX;
 
 /// Index of a node.
 pub(crate) type Id = usize;
@@ -23,6 +24,8 @@ pub(crate) struct Source {
 pub(crate) struct Node<'a> {
     name: &'a [u8],
     parent: Id,
+    /// Bytes of the path from the root.
+    length: usize,
     what: What<'a>,
     /// The last layer that had an entry for this node. Only meaningful with a source.
     layer: usize,
@@ -47,26 +50,38 @@ enum What<'a> {
 pub(crate) enum Lost {
     /// More symbolic links than [`HOPS`] on one path.
     Loop,
-    /// Symbolic links cost more steps than [`STEPS`] in one merge.
-    Steps,
+    /// Symbolic links made one merge walk further than [`WALK`].
+    Walk,
+    /// Symbolic links lead to a path that no system opens.
+    Long,
+    /// More directories without entries than [`IMPLICIT`] allows.
+    Directories,
 }
 
 /// As many symbolic links as containerd follows on one path (Linux itself gives up after 40).
 const HOPS: usize = 255;
 
-/// Components of link targets that one merge walks: far more than any image needs, and seconds at most for those that are made
-/// to take long.
-const STEPS: usize = 50_000_000;
+/// Bytes of paths that one merge walks behind symbolic links. Millions of files behind links of usual length need less; layers
+/// that are made to take long do not get further. It also bounds the memory for paths that are not an entry's own.
+const WALK: usize = 256 << 20;
+
+/// Nodes beside two for each entry: a path of a few letters and a thousand slashes needs a thousand directories, and each takes a
+/// hundred times the memory that it has in the path.
+const IMPLICIT: usize = 1 << 20;
 
 pub(crate) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
-    /// Components of symbolic links' targets walked so far.
-    steps: usize,
+    /// The most nodes that there may be.
+    limit: usize,
+    /// Bytes of paths walked behind symbolic links so far.
+    walked: usize,
 }
 
 impl<'a> Tree<'a> {
-    pub(crate) fn new() -> Self {
-        let mut tree = Self { nodes: Vec::new(), steps: 0 };
+    /// A tree for so many entries, empty.
+    pub(crate) fn new(entries: usize) -> Self {
+        let limit = entries.saturating_mul(2).saturating_add(IMPLICIT);
+        let mut tree = Self { nodes: Vec::new(), limit, walked: 0 };
         tree.nodes.push(Node::new(&[], ROOT, 0));
         tree
     }
@@ -120,9 +135,9 @@ impl<'a> Tree<'a> {
             };
             rest.extend(tail);
             if hops > 0 {
-                self.steps += 1;
-                if self.steps > STEPS {
-                    return Err(Lost::Steps);
+                self.walked += component.len() + 1;
+                if self.walked > WALK {
+                    return Err(Lost::Walk);
                 }
             }
             match component {
@@ -149,18 +164,15 @@ impl<'a> Tree<'a> {
                     self.replace(child, What::Implicit, layer);
                     child
                 }
-                (None, Some(layer)) => self.add(at, component, layer),
+                (None, Some(layer)) => self.add(at, component, layer)?,
             };
         }
         Ok(Some(at))
     }
 
     /// The node of this name in a directory, made when there is none. It is for the caller to [`put`](Self::put) something.
-    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: usize) -> Id {
-        match self.child(directory, name) {
-            Some(child) => child,
-            None => self.add(directory, name, layer),
-        }
+    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: usize) -> Result<Id, Lost> {
+        self.child(directory, name).map_or_else(|| self.add(directory, name, layer), Ok)
     }
 
     /// Puts an entry at a node. A directory on a directory merges with it; everything else replaces what was there.
@@ -183,17 +195,24 @@ impl<'a> Tree<'a> {
         let node = &mut self.nodes[id];
         node.what = what;
         node.layer = layer;
-        node.swept = layer;
         node.children.clear();
         self.touch(id, layer);
     }
 
-    fn add(&mut self, parent: Id, name: &'a [u8], layer: usize) -> Id {
+    fn add(&mut self, parent: Id, name: &'a [u8], layer: usize) -> Result<Id, Lost> {
         let id = self.nodes.len();
-        self.nodes.push(Node::new(name, parent, layer));
+        let above = if parent == ROOT { 0 } else { self.nodes[parent].length + 1 };
+        let length = above + name.len();
+        if length > PATH_MAX {
+            return Err(Lost::Long);
+        }
+        if id > self.limit {
+            return Err(Lost::Directories);
+        }
+        self.nodes.push(Node { length, ..Node::new(name, parent, layer) });
         self.nodes[parent].children.insert(name, id);
         self.touch(parent, layer);
-        id
+        Ok(id)
     }
 
     /// Notes that a layer put something at a node. Above one that is noted already, all are.
@@ -250,11 +269,51 @@ impl<'a> Node<'a> {
         Self {
             name,
             parent,
+            length: 0,
             what: What::Implicit,
             layer,
             touched: layer,
             swept: layer,
             children: BTreeMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a layer has hidden once it does not look at again, however many whiteouts it has.
+    #[test]
+    fn a_directory_is_swept_once_a_layer() {
+        let mut tree = Tree::new(10);
+        let old = tree.make(b"d/old", 0).unwrap();
+        let new = tree.make(b"d/old/new", 1).unwrap();
+        let directory = tree.child(ROOT, b"d").unwrap();
+        tree.hide(ROOT, b"d", 1);
+        assert_eq!([directory, old, new].map(|id| tree.nodes[id].swept), [1, 1, 1]);
+        assert_eq!(tree.children(directory).collect::<Vec<_>>(), [old]);
+        tree.hide(ROOT, b"d", 2);
+        assert_eq!(tree.children(ROOT).count(), 0);
+        // Nothing was done below what went as a whole.
+        assert_eq!(tree.nodes[directory].swept, 1);
+    }
+
+    #[test]
+    fn links_lead_round_and_stop() {
+        let source = Source { layer: 0, entry: 0 };
+        let links: Vec<Kind> =
+            ["b", "/a/", "x/../a"].map(|target| Kind::Symlink(target.as_bytes().into())).into();
+        let mut tree = Tree::new(10);
+        for (name, kind) in ["a", "b", "c"].into_iter().zip(&links) {
+            let id = tree.place(ROOT, name.as_bytes(), 0).unwrap();
+            tree.put(id, source, kind, 0);
+        }
+        assert_eq!(tree.find(b"a"), Err(Lost::Loop));
+        // Nothing is made for who only looks.
+        assert_eq!(tree.find(b"c"), Ok(None));
+        assert_eq!(tree.make(b"c", 0), Err(Lost::Loop));
+        assert_eq!(tree.find(b"x").map(|found| found.is_some()), Ok(true));
+        assert_eq!(tree.find(b"../../x/.."), Ok(Some(ROOT)));
     }
 }

@@ -129,7 +129,9 @@ mod tests {
         let foreign = MediaType::new("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         assert!(foreign.is_nondistributable());
         assert!(!MediaType::OCI_LAYER.is_nondistributable());
-        assert!(foreign.is_layer() && MediaType::DOCKER_LAYER.is_layer() && MediaType::OCI_LAYER_ZSTD.is_layer());
+        assert!(
+            foreign.is_layer() && MediaType::DOCKER_LAYER.is_layer() && MediaType::OCI_LAYER_ZSTD.is_layer()
+        );
         assert!(!MediaType::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip").is_layer());
     }
 }

@@ -56,7 +56,8 @@ impl Platform {
         Self::new("linux", "amd64")
     }
 
-    /// The platform this program was built for; macOS runs Linux images.
+    /// The platform this program was built for, with the variant that containerd takes for granted, so that
+    /// [`Platform::choose`] prefers it to a better one that this machine may not run. macOS runs Linux images.
     pub fn host() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -68,9 +69,14 @@ impl Platform {
             other => other,
         };
         let os = if std::env::consts::OS == "windows" { "windows" } else { "linux" };
-        let variant =
-            (architecture == "arm").then(|| if cfg!(target_feature = "v7") { "v7" } else { "v6" }.to_owned());
-        Self { variant, ..Self::new(os, architecture) }
+        let variant = match architecture {
+            "amd64" => Some("v1"),
+            "arm64" => Some("v8"),
+            "arm" if cfg!(target_feature = "v7") => Some("v7"),
+            "arm" => Some("v6"),
+            _ => None,
+        };
+        Self { variant: variant.map(str::to_owned), ..Self::new(os, architecture) }
     }
 
     /// crane's rule: os and architecture are equal; variant and version are equal if asked for; all features that are
@@ -188,6 +194,8 @@ mod tests {
             ("linux/arm64/v9", article, Some(3)),
             ("linux/amd64/v3", &["linux/amd64", "linux/amd64/v2"], Some(1)),
             ("linux/amd64/v2", &["linux/amd64", "linux/amd64/v3"], Some(0)),
+            ("linux/amd64/v1", &["linux/amd64/v3", "linux/amd64"], Some(1)),
+            ("linux/arm64/v8", &["linux/arm64/v9", "linux/arm64"], Some(1)),
             ("linux/arm/v7", &["linux/arm/v6", "linux/arm"], Some(1)),
             ("linux/amd64", &[""], Some(0)),
             ("linux/riscv64", article, None),

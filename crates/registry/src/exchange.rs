@@ -142,7 +142,7 @@ impl Host {
     ) -> Result<Response, Box<dyn StdError + Send + Sync>> {
         let mut headers = self.own_headers(url, authorization);
         headers.extend(request.headers.clone());
-        let client = self.shared.transport.client(request.lane);
+        let client = self.shared.transport.client(request.lane, url);
         let mut builder = client.request(request.method.clone(), url.clone()).headers(headers);
         if !matches!(request.method, Method::GET | Method::HEAD) {
             builder = builder.body(request.body.clone());
@@ -177,7 +177,7 @@ impl Host {
         let (method, url) = (request.method().clone(), redact::url(request.url()));
         tracing::debug!(target: "hoist::http", "--> {method} {url}{}", redact::Headers(request.headers()));
         let started = Instant::now();
-        let outcome = self.shared.transport.client(lane).execute(request).await;
+        let outcome = self.shared.transport.client(lane, request.url()).execute(request).await;
         if let Ok(response) = &outcome {
             tracing::debug!(
                 target: "hoist::http",

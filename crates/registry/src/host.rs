@@ -61,11 +61,16 @@ impl Host {
             let scheme =
                 scheme::find(&self.name, self.shared.options.insecure, &self.shared.transport.resolver).await;
             let text = format!("{scheme}://{}/v2/", self.name);
-            Url::parse(&text).map_err(|error| Error::Protocol {
-                method: http::Method::GET,
-                url: text.clone(),
-                reason: format!("the registry's name makes no URL: {error}"),
-            })
+            let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };
+            let base = Url::parse(&text)
+                .map_err(|error| refused(format!("the registry's name makes no URL: {error}")))?;
+            // URLs read `127.1` and `0x7f000001` as addresses; a name must not mean two hosts.
+            match base.host() {
+                Some(url::Host::Ipv4(address)) if address.to_string() != self.name.host() => {
+                    Err(refused(format!("the registry's name is an odd spelling of {address}; write that")))
+                }
+                _ => Ok(base),
+            }
         });
         let mut url = base.await?.clone();
         url.set_path(&format!("/v2/{path}"));

@@ -196,9 +196,11 @@ impl Store for RegistryStore {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
         match self.head(selector).await {
             Ok(Some(descriptor)) => Ok(descriptor),
-            // Some registries leave headers out or know no HEAD; the manifest itself tells.
+            // Some registries leave headers out or answer HEAD with whatever; the manifest itself tells.
             Ok(None) => Ok(self.manifest(selector).await?.descriptor()),
-            Err(error) if error.kind() == Kind::Unsupported => {
+            Err(error @ Error::Status(_))
+                if matches!(error.kind(), Kind::Unsupported | Kind::Denied | Kind::Other) =>
+            {
                 Ok(self.manifest(selector).await?.descriptor())
             }
             Err(error) => Err(error.doing(format!("resolving {}", self.reference(selector)))),

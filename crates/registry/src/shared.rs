@@ -7,9 +7,9 @@ use std::time::Duration;
 use auth::Keychain;
 use http::HeaderMap;
 use store::Event;
-use url::{Host, Url};
+use url::Url;
 
-use crate::transport::Transport;
+use crate::transport::{Transport, is_loopback};
 use crate::{Error, Options, redact, warning};
 
 pub(crate) struct Shared {
@@ -28,13 +28,7 @@ impl Shared {
 
     /// Credentials travel over https, over http only to this machine itself or where the user said so.
     pub(crate) fn may_carry_credentials(&self, url: &Url) -> Result<(), Error> {
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if url.scheme() == "https" || loopback || self.options.insecure {
+        if url.scheme() == "https" || is_loopback(url) || self.options.insecure {
             Ok(())
         } else {
             Err(Error::InTheClear { url: redact::url(url) })

@@ -9,6 +9,7 @@ use http::header::LINK;
 use http::{HeaderMap, Method};
 use oci::Tag;
 use serde::Deserialize;
+use store::Event;
 use url::Url;
 
 use crate::error::Error;
@@ -80,13 +81,17 @@ impl Pages {
         let protocol = |reason: String| Error::protocol(&Method::GET, &url, reason);
         let page: Page = serde_json::from_slice(&document.body)
             .map_err(|error| protocol(format!("the list of tags is not the JSON it should be: {error}")))?;
-        let tags: Result<Vec<Tag>, Error> = page
-            .tags
-            .unwrap_or_default()
-            .iter()
-            .map(|tag| Tag::new(tag).map_err(|(_, reason)| protocol(format!("{tag:?} is no tag: {reason}"))))
-            .collect();
-        Ok((tags?, next.map_or(Next::End, Next::At)))
+        let tags = page.tags.unwrap_or_default();
+        let tags = tags.iter().filter_map(|text| {
+            let tag = Tag::new(text);
+            // Such a tag cannot be asked for, but the others can.
+            if let Err((_, reason)) = &tag {
+                let told = format!("the registry lists {text:?}, which is no tag: {reason}");
+                self.host.shared.options.observer.event(&Event::Warned(&told));
+            }
+            tag.ok()
+        });
+        Ok((tags.collect(), next.map_or(Next::End, Next::At)))
     }
 
     /// A link stays on the registry and leads on.

@@ -224,7 +224,7 @@ impl Question {
         tracing::debug!(target: "hoist::http", "--> {method} {} (for a token)", redact::url(url));
         let mut headers = shared.transport.headers.clone();
         headers.extend(self.headers.clone());
-        let client = shared.transport.client(Lane::Api);
+        let client = shared.transport.client(Lane::Api, url);
         let mut request = client.request(method.clone(), url.clone()).headers(headers).timeout(PATIENCE);
         if *method == Method::POST {
             let form: Vec<(&str, &str)> =

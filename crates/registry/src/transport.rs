@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use oci::RegistryName;
 use reqwest::Client;
 use rustls::ClientConfig;
+use url::Url;
 
 use crate::Options;
 use crate::resolve::Resolver;
@@ -27,8 +29,13 @@ pub(crate) struct Transport {
     pub(crate) headers: HeaderMap,
     tls: ClientConfig,
     user_agent: String,
-    api: OnceLock<Client>,
-    bulk: OnceLock<Client>,
+    /// By lane, and by whether a proxy may stand between.
+    clients: [[OnceLock<Client>; 2]; 2],
+}
+
+/// Whether a URL leads to this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    url.host_str().and_then(|host| RegistryName::new(host).ok()).is_some_and(|name| name.is_loopback())
 }
 
 impl Transport {
@@ -45,19 +52,25 @@ impl Transport {
             tls: tls::config(options.insecure),
             headers: headers.collect(),
             user_agent: options.user_agent.clone(),
-            api: OnceLock::new(),
-            bulk: OnceLock::new(),
+            clients: Default::default(),
         }
     }
 
-    pub(crate) fn client(&self, lane: Lane) -> &Client {
-        match lane {
-            Lane::Api => self.api.get_or_init(|| self.build(&[b"h2", b"http/1.1"])),
-            Lane::Bulk => self.bulk.get_or_init(|| self.build(&[b"http/1.1"])),
-        }
+    /// The client for a URL. The environment's proxies (`HTTPS_PROXY` and the like) are never asked for what is on this
+    /// machine, as in Go.
+    pub(crate) fn client(&self, lane: Lane, url: &Url) -> &Client {
+        let direct = is_loopback(url);
+        let protocols: &[&[u8]] = match lane {
+            Lane::Api => &[b"h2", b"http/1.1"],
+            Lane::Bulk => &[b"http/1.1"],
+        };
+        let [api, bulk] = &self.clients;
+        let [proxied, unproxied] = if lane == Lane::Api { api } else { bulk };
+        let client = if direct { unproxied } else { proxied };
+        client.get_or_init(|| self.build(protocols, direct))
     }
 
-    fn build(&self, protocols: &[&[u8]]) -> Client {
+    fn build(&self, protocols: &[&[u8]], direct: bool) -> Client {
         let mut tls = self.tls.clone();
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let mut builder = Client::builder()
@@ -71,6 +84,9 @@ impl Transport {
             .referer(false);
         if protocols.len() == 1 {
             builder = builder.http1_only();
+        }
+        if direct {
+            builder = builder.no_proxy();
         }
         // Building fails only for a TLS backend or an agent text that it does not understand.
         builder.build().expect("the TLS configuration is rustls' own and the agent is printable")

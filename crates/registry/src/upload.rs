@@ -29,6 +29,9 @@ const PIECES: usize = 4;
 /// The longest piece that the connection gets, in bytes: on a slow line, taking one shows that something moves.
 const PIECE: usize = 64 << 10;
 
+/// How long is waited for a registry to drop a session that is given up.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How long a registry may take to keep a blob whose bytes it all has.
 const COMMIT: Duration = Duration::from_mins(15);
 
@@ -94,7 +97,7 @@ impl Target {
         };
         url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let (sender, receiver) = mpsc::channel::<Bytes>(PIECES);
-        let upload = Upload { target: self.clone(), url, blob: blob.clone() };
+        let upload = Upload { target: self.clone(), url: url.clone(), blob: blob.clone() };
         Ok(Opened::Writer(Box::new(RegistryWriter {
             sender,
             answer: Some(tokio::spawn(upload.send(receiver))),
@@ -103,6 +106,8 @@ impl Target {
             blob: blob.clone(),
             doing: format!("writing blob {} to {}", blob.digest, self.repository),
             stall: self.host.shared.options.stall,
+            target: self.clone(),
+            url,
         })))
     }
 }
@@ -146,7 +151,8 @@ impl Upload {
         let network = |error: reqwest::Error| {
             Error::network(&Method::PUT, &url, error.without_url(), (1, started.elapsed()))
         };
-        let request = host.shared.transport.client(Lane::Bulk).put(url.clone()).headers(headers).body(body);
+        let request =
+            host.shared.transport.client(Lane::Bulk, &url).put(url.clone()).headers(headers).body(body);
         let response = host.exchange(Lane::Bulk, request.build().map_err(network)?).await.map_err(network)?;
         let status = response.status();
         if status.is_success() {
@@ -178,6 +184,9 @@ struct RegistryWriter {
     blob: Descriptor,
     doing: String,
     stall: Duration,
+    target: Target,
+    /// Where the session is, with the digest that ends it.
+    url: Url,
 }
 
 impl RegistryWriter {
@@ -281,5 +290,25 @@ impl Writer for RegistryWriter {
         let last = std::mem::take(&mut self.held);
         self.pass(last).await?;
         self.answered(COMMIT).await
+    }
+
+    async fn abandon(mut self: Box<Self>) {
+        if let Some(answer) = self.answer.take() {
+            answer.abort();
+        }
+        let cancel = self.target.host.send(Request {
+            method: Method::DELETE,
+            url: self.url.clone(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            scopes: &self.target.scopes,
+            repository: &self.target.repository,
+            lane: Lane::Api,
+        });
+        match timeout(FAREWELL, cancel).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(target: "hoist::http", "the session stays: {error}"),
+            Err(_) => tracing::debug!(target: "hoist::http", "the session stays: no answer in time"),
+        }
     }
 }

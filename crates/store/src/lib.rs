@@ -120,7 +120,8 @@ impl Debug for Opened {
     }
 }
 
-/// A blob that is being written. Dropped without [`Writer::commit`], it leaves no blob behind.
+/// A blob that is being written. Dropped without [`Writer::commit`], it leaves no blob behind; [`Writer::abandon`] also
+/// gives back what the place keeps of an upload that has begun.
 #[async_trait]
 pub trait Writer: Send {
     /// Takes the next bytes; waits while the place is busy.
@@ -134,4 +135,7 @@ pub trait Writer: Send {
     /// # Errors
     /// [`Kind::Invalid`] if the bytes were not the blob's, [`Kind::Interrupted`] if beginning anew may help.
     async fn commit(self: Box<Self>) -> Result<(), Error>;
+
+    /// Gives the blob up. A place that cannot be told keeps what it has, until it expires there.
+    async fn abandon(self: Box<Self>) {}
 }

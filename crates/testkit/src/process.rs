@@ -81,6 +81,7 @@ impl Drop for Daemon {
 #[expect(clippy::print_stderr, reason = "the test harness shows it with the failure")]
 fn report(name: &str, log: &str) {
     const LINES: usize = 40;
-    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("level=info")).collect();
+    let is_news = |line: &&str| !line.contains("level=info") && !line.contains(" HTTP/1.1\" ");
+    let lines: Vec<&str> = log.lines().filter(is_news).collect();
     eprintln!("--- {name}, last lines of its log\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n"));
 }

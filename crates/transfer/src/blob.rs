@@ -85,14 +85,21 @@ impl Run {
         let blob = &step.blob;
         let (writer, content) = if let Some(origin) = &step.origin {
             match self.mount(blob, origin).await? {
-                Ok(writer) => (writer, self.content(blob).await?),
+                Ok(writer) => (writer, self.content(blob).await),
                 Err(fate) => return Ok(fate),
             }
         } else {
-            let write = async { self.destination.write(blob, None).await.map_err(Error::Destination) };
-            match future::try_join(write, self.content(blob)).await? {
-                (Opened::Writer(writer), content) => (writer, content),
-                (Opened::Mounted, _) => return Ok(self.mounted(blob)),
+            match future::join(self.destination.write(blob, None), self.content(blob)).await {
+                (Ok(Opened::Writer(writer)), content) => (writer, content),
+                (Ok(Opened::Mounted), _) => return Ok(self.mounted(blob)),
+                (Err(error), _) => return Err(Error::Destination(error)),
+            }
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(error) => {
+                writer.abandon().await;
+                return Err(error);
             }
         };
         self.stream(blob, content, writer).await?;
@@ -119,6 +126,7 @@ impl Run {
             Opened::Writer(writer) => {
                 self.mounts_refused.store(true, Ordering::Relaxed);
                 if !asks_first && self.holds(blob).await? {
+                    writer.abandon().await;
                     return existed();
                 }
                 Ok(Ok(writer))
@@ -149,7 +157,13 @@ impl Run {
     ) -> Result<(), Error> {
         self.observer.event(&Event::BlobStarted(blob));
         while let Some(piece) = content.next().await {
-            let piece = piece.map_err(Error::Source)?;
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    writer.abandon().await;
+                    return Err(Error::Source(error));
+                }
+            };
             let length = piece.len() as u64;
             writer.write(piece).await.map_err(Error::Destination)?;
             self.observer.event(&Event::BlobAdvanced(blob, length));

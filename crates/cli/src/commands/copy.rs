@@ -24,8 +24,15 @@ pub(crate) struct Args {
     #[arg(short, long)]
     pub(crate) no_clobber: bool,
     /// How many blobs, and how many tags, move at once; 0 leaves it to hoist
-    #[arg(short, long, default_value = "0", value_name = "N", hide_default_value = true)]
-    pub(crate) jobs: usize,
+    #[arg(
+        short,
+        long,
+        default_value = "0",
+        value_name = "N",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) jobs: i64,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -41,13 +48,17 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
         }
     }
-    let source = context.store(from.repository());
-    let destination = context.store(to.repository()).for_push(Some(from.repository()));
-    let mut options = Options::default();
-    options.platform = context.settings.platform.one().cloned();
-    options.no_clobber = args.no_clobber;
-    options.nondistributable = context.settings.nondistributable;
-    options.jobs = NonZeroUsize::new(args.jobs).unwrap_or(options.jobs);
+    let source = context.store(from.repository())?;
+    let destination = context.store(to.repository())?.for_push(Some(from.repository()));
+    let jobs = usize::try_from(args.jobs).ok().and_then(NonZeroUsize::new);
+    let default = Options::default();
+    let options = Options {
+        platform: context.settings.platform.one().cloned(),
+        no_clobber: args.no_clobber,
+        nondistributable: context.settings.nondistributable,
+        jobs: jobs.unwrap_or(default.jobs),
+        ..default
+    };
     let typed = (to.to_string(), args.destination.clone());
     let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
     let transfer =

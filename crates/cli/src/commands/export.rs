@@ -1,7 +1,7 @@
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use image::Export;
@@ -21,13 +21,27 @@ pub(crate) struct Args {
     pub(crate) image: String,
     /// The archive; `-`, or nothing, is standard output
     #[arg(value_name = "TARBALL", default_value = "-", hide_default_value = true)]
-    pub(crate) tarball: PathBuf,
+    pub(crate) tarball: String,
     /// The most that the inflated layers may take of temporary space, in bytes (+)
     #[arg(long, value_name = "BYTES", default_value_t = Export::DEFAULT_SPOOL_LIMIT)]
     pub(crate) spool_limit: u64,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    if args.tarball != "-" && !args.tarball.is_empty() {
+        return to_file(context, &args, Path::new(&args.tarball)).await;
+    }
+    let out = context.ui.writer()?;
+    let outcome = write(context, &args, out).await;
+    if matches!(outcome, Err(Failure::Error { .. })) {
+        // Nothing at all would be a whole, empty archive to some readers: this is a header that breaks off. If that
+        // cannot be written either, there is nobody left to mislead.
+        let _ = context.ui.print(&[b'!'; 100]);
+    }
+    outcome
+}
+
+async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Result<(), Failure> {
     let (store, reference) = context.open(&args.image)?;
     let platform = context.settings.platform.one_or_default();
     let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
@@ -38,35 +52,32 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         spool_folder: std::env::temp_dir(),
         spool_limit: args.spool_limit,
     };
-    if args.tarball == Path::new("-") {
-        let outcome = image::export(export, &manifest, context.ui.writer()?).await;
-        if outcome.as_ref().is_err_and(|error| !error.is_closed()) {
-            // Nothing at all would be a whole, empty archive to some readers: this is a header that breaks off.
-            // If that cannot be written either, there is nobody left to mislead.
-            let _ = context.ui.print(&[b'!'; 100]);
-        }
-        return Ok(outcome?);
-    }
-    let outcome = to_file(export, &manifest, &args.tarball).await;
+    let outcome = image::export(export, &manifest, out).await;
     progress.clear();
-    outcome
+    Ok(outcome?)
 }
 
-/// Writes beside the target and renames at the end; what is no regular file is written straight.
-async fn to_file(export: Export, manifest: &oci::Manifest, path: &Path) -> Result<(), Failure> {
+/// Writes beside the target and renames at the end; what is no regular file is written straight. A link keeps pointing
+/// where it points, and a file that is replaced keeps its mode.
+async fn to_file(context: &Context, args: &Args, path: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(format_args!("writing {}: {error}", path.display()));
-    if path.exists() && !path.is_file() {
+    let existing = std::fs::metadata(path).ok();
+    if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
         let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return Ok(image::export(export, manifest, Box::new(file)).await?);
+        return write(context, args, Box::new(file)).await;
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let target = if existing.is_some() { path.canonicalize().map_err(failed)? } else { path.to_owned() };
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = tempfile::Builder::new()
         .prefix(".hoist-export-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed)?;
+    if let Some(existing) = existing {
+        temporary.as_file().set_permissions(existing.permissions()).map_err(failed)?;
+    }
     let file = temporary.reopen().map_err(failed)?;
-    image::export(export, manifest, Box::new(file) as Box<dyn Write + Send>).await?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
+    write(context, args, Box::new(file)).await?;
+    temporary.persist(&target).map_err(|error| failed(error.error))?;
     Ok(())
 }

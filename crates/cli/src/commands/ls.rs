@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let repository: Repository = args.repository.parse()?;
-    let store = context.store(&repository);
+    let store = context.store(&repository)?;
     let mut pages = store.tags();
     // Page by page: the first tags of a large repository are there at once.
     while let Some(page) = pages.try_next().await? {

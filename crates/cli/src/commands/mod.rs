@@ -26,7 +26,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Manifest(args) => manifest::run(context, args).await,
-        Command::Registry(command) => registry::run(context, command).await,
+        Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,
         Command::Tour(args) => tour::run(context, args).await,
         Command::Version(args) => version::run(&context.ui, &args),

@@ -1,5 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use server::{Access, Server, Storage};
 
@@ -7,8 +6,15 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 /// Serve a registry
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+enum Command {
     Serve(Serve),
 }
 
@@ -17,22 +23,20 @@ pub(crate) enum Command {
 /// Pull, push, mount, delete, tags, catalog and referrers. What was acknowledged is on disk. Without --address it
 /// listens on all of the machine's addresses, at the port that $PORT names, or a free one.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Serve {
-    /// Where to listen, such as 127.0.0.1:5000
+struct Serve {
+    /// Where to listen, such as `127.0.0.1:5000` or `localhost:5000`; `:5000` is all addresses
     #[arg(long, default_value = "", hide_default_value = true)]
-    pub(crate) address: String,
+    address: String,
     /// The folder that keeps everything
     #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
-    pub(crate) disk: PathBuf,
+    disk: String,
 }
 
-pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command::Serve(args) = command;
-    // Removed when this ends, also by a signal.
-    let temporary = if args.disk.as_os_str().is_empty() { Some(temporary_folder()?) } else { None };
-    let root = temporary.as_ref().map_or(args.disk.as_path(), tempfile::TempDir::path);
-    let storage = Storage::open(root)?;
-    let server = bind(&args.address, storage).await?;
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let Command::Serve(args) = args.command;
+    let root = if args.disk.is_empty() { context.temporary_folder()? } else { args.disk.into() };
+    let storage = Storage::open(&root)?;
+    let server = bind(&candidates(&args.address)?, storage).await?;
     context.ui.log(&format!("storing blobs in {}", root.display()));
     context.ui.log(&format!("serving on port {}", server.local_addr().port()));
     let ui = context.ui.clone();
@@ -40,61 +44,53 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
     Ok(())
 }
 
-pub(crate) fn temporary_folder() -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new()
-        .prefix("hoist-")
-        .tempdir()
-        .map_err(|error| Failure::new(format_args!("making a temporary folder: {error}")))
-}
-
-async fn bind(address: &str, storage: Storage) -> Result<Server, Failure> {
-    if !address.is_empty() {
-        let address = parse(address).ok_or_else(|| {
-            Failure::new(format_args!("{address:?} is no address to listen on"))
-                .hint("write HOST:PORT, such as 127.0.0.1:5000 or :5000")
-        })?;
-        return Ok(Server::bind(address, storage).await?);
-    }
-    let port = match std::env::var("PORT") {
-        Ok(text) if !text.is_empty() => {
-            text.parse().map_err(|_| Failure::new(format_args!("$PORT is {text:?}, which is no port")))?
+/// Listens on the first address that can be had.
+async fn bind(candidates: &[SocketAddr], storage: Storage) -> Result<Server, Failure> {
+    let mut failure = Failure::new("there is no address to listen on");
+    for address in candidates {
+        match Server::bind(*address, storage.clone()).await {
+            Ok(server) => return Ok(server),
+            Err(error) => failure = error.into(),
         }
-        _ => 0,
-    };
-    // All addresses of both families, or of IPv4 where the machine has no IPv6.
-    let everywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-    match Server::bind(everywhere, storage.clone()).await {
-        Ok(server) => Ok(server),
-        Err(_) => Ok(Server::bind((Ipv4Addr::UNSPECIFIED, port).into(), storage).await?),
     }
+    Err(failure)
 }
 
-/// `host:port`; without a host all addresses, and `localhost` is this machine.
-fn parse(address: &str) -> Option<SocketAddr> {
+/// What `--address` means, or `$PORT` without it.
+fn candidates(address: &str) -> Result<Vec<SocketAddr>, Failure> {
+    if address.is_empty() {
+        let port = std::env::var("PORT").unwrap_or_default();
+        let port = if port.is_empty() { Some(0) } else { port.parse().ok() };
+        return port.map(everywhere).ok_or_else(|| Failure::new("$PORT is no port"));
+    }
+    parse(address).ok_or_else(|| {
+        Failure::new(format_args!("{address:?} is no address to listen on"))
+            .hint("write 127.0.0.1:5000, [::1]:5000, localhost:5000, or :5000 for all addresses")
+    })
+}
+
+/// All addresses of both families, or of IPv4 where the machine has no IPv6.
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
+}
+
+fn parse(address: &str) -> Option<Vec<SocketAddr>> {
     if let Ok(address) = address.parse() {
-        return Some(address);
+        return Some(vec![address]);
     }
     let (host, port) = address.rsplit_once(':')?;
-    let host = match host {
-        "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        _ => return None,
-    };
-    Some(SocketAddr::new(host, port.parse().ok()?))
+    let port = port.parse().ok()?;
+    match host {
+        "" => Some(everywhere(port)),
+        "localhost" => Some(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]),
+        _ => None,
+    }
 }
 
 /// One request, as crane's registry logs it.
 fn line(access: &Access) -> String {
     let error = access.error.as_ref().map(|(code, message)| format!(" {code} {message}"));
     format!("{} {} {}{}", access.method, access.path, access.status.as_u16(), error.unwrap_or_default())
-}
-
-/// Runs a registry beside a command, on a free port of this machine.
-pub(crate) async fn beside(root: &std::path::Path) -> Result<SocketAddr, Failure> {
-    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), Storage::open(root)?).await?;
-    let address = server.local_addr();
-    tokio::spawn(server.serve(std::future::pending()));
-    Ok(address)
 }
 
 impl From<server::Error> for Failure {
@@ -118,7 +114,8 @@ mod tests {
             ("example.com:5000", None),
             ("localhost:x", None),
         ] {
-            assert_eq!(parse(text).map(|address| address.to_string()).as_deref(), expected, "{text}");
+            let first = parse(text).map(|candidates| candidates[0].to_string());
+            assert_eq!(first.as_deref(), expected, "{text}");
         }
     }
 }

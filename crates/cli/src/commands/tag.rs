@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         Failure::new(format_args!("could not parse tag: {}: {reason} (at character {})", args.tag, at + 1))
             .hint("the new tag stands alone, such as `v1`; the repository is that of the image")
     })?;
-    let store = context.store(reference.repository()).for_push(None);
+    let store = context.store(reference.repository())?.for_push(None);
     let manifest = store.manifest(&reference.selector()).await?;
     let selector = Selector::Tag(tag);
     store.put_manifest(&selector, &manifest).await?;

@@ -3,7 +3,11 @@
 mod picture;
 mod stage;
 
-use crate::commands::registry::{beside, temporary_folder};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use server::{Server, Storage};
+
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::settings::PlatformChoice;
@@ -11,10 +15,10 @@ use stage::Stage;
 
 /// Runs the session; with `keep`, the registries stay until a signal ends them.
 pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
-    let folder = temporary_folder()?;
-    let here = beside(&folder.path().join("here")).await?.to_string();
-    let there = beside(&folder.path().join("there")).await?.to_string();
-    let mut quiet = context.clone();
+    let folder = context.temporary_folder()?;
+    let here = beside(&folder.join("here")).await?.to_string();
+    let there = beside(&folder.join("there")).await?.to_string();
+    let mut quiet = context.anonymous();
     quiet.settings.platform = PlatformChoice::All;
     picture::push(&quiet, &here).await?;
 
@@ -42,7 +46,7 @@ pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
              hoist config --platform linux/s390x {image}\n  \
              hoist tag {image} stable\n\
              Ctrl-C ends them, and removes {}.",
-            folder.path().display()
+            folder.display()
         ))?;
         std::future::pending::<()>().await;
     }
@@ -53,4 +57,12 @@ pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
          hoist registry serve --disk DIR       a registry of your own\n  \
          hoist --help                          all verbs",
     )
+}
+
+/// Runs a registry beside the tour, on a free port of this machine.
+async fn beside(root: &Path) -> Result<SocketAddr, Failure> {
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), Storage::open(root)?).await?;
+    let address = server.local_addr();
+    tokio::spawn(server.serve(std::future::pending()));
+    Ok(address)
 }

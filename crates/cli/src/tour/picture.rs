@@ -33,7 +33,7 @@ const fn folder(path: &str) -> File<'_> {
 /// Pushes `web`, with two tags, to the registry at `address`.
 pub(super) async fn push(context: &Context, address: &str) -> Result<(), Failure> {
     let repository: Repository = format!("{address}/web").parse()?;
-    let store = context.store(&repository).for_push(None);
+    let store = context.store(&repository)?.for_push(None);
     for tag in TAGS {
         let version = format!("{tag}\n");
         let layers = layers(&version)?;

@@ -1,6 +1,5 @@
 //! Runs commands as if they had been typed, and shows them with their output.
 
-use clap::Parser;
 use layer::{Decoder, Limits, Table};
 
 use crate::args::Args;
@@ -70,7 +69,7 @@ impl<'a> Stage<'a> {
 
     /// Parses the words of a command and runs it as the program would.
     async fn run(&self, command: &str) -> Result<Captured, Failure> {
-        let args = Args::try_parse_from(command.split(' ')).map_err(Failure::new)?;
+        let args = Args::read(command.split(' ').map(Into::into)).map_err(Failure::new)?;
         let (ui, captured) = Ui::captured();
         let mut context = self.context.with_ui(ui);
         context.settings.platform = args.global.platform;
