@@ -64,7 +64,7 @@ fn usage(ui: &Ui, error: &clap::Error) -> ExitCode {
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         ui.note(&text);
-        return ExitCode::FAILURE;
+        return ExitCode::SUCCESS;
     }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
