@@ -42,6 +42,10 @@ impl RegistryName {
         {
             return Err((at, format!("{character:?} may not stand in a registry's host")));
         }
+        let labels = host.strip_suffix('.').unwrap_or(host);
+        if !host.starts_with('[') && labels.split('.').any(str::is_empty) {
+            return Err((0, format!("{host:?} cannot be a registry's host: a part between dots is empty")));
+        }
         if let Some(port) = port {
             let at = host.chars().count() + 1;
             if port.is_empty() {
@@ -160,6 +164,8 @@ mod tests {
         assert_eq!(at("host:99999"), 5);
         assert_eq!(at("ho st:5000"), 2);
         assert_eq!(at("user@host:5000"), 4);
+        assert_eq!(at(".."), 0);
+        assert_eq!(at("a..b:1"), 0);
         assert_eq!(at("[::1"), 0);
         assert_eq!(at("[::1]x"), 5);
         assert_eq!(at("[zz]:1"), 1);

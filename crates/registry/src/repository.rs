@@ -235,7 +235,8 @@ impl Store for RegistryStore {
     async fn resolve_blob(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
         let doing = || format!("looking for blob {digest} in {}", self.repository);
         let found = self.head_blob(digest).await.map_err(|error| error.doing(doing()))?;
-        let answer = found.ok_or_else(|| StoreError::new(Kind::NotFound, doing(), "there is none"))?;
+        let answer =
+            found.ok_or_else(|| StoreError::new(Kind::NotFound, doing(), "BLOB_UNKNOWN: there is none"))?;
         let length = answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let size = length.and_then(|text| text.parse().ok()).ok_or_else(|| {
             let reason = "the answer does not say how long the blob is";

@@ -19,9 +19,9 @@ pub struct Retries {
 }
 
 impl Default for Retries {
-    /// Five attempts over about half a minute; a registry's `Retry-After` is obeyed up to two minutes.
+    /// Four attempts over some ten seconds; a registry's `Retry-After` is obeyed up to two minutes.
     fn default() -> Self {
-        Self { attempts: 5, first_wait: Duration::from_millis(600), longest_wait: Duration::from_mins(2) }
+        Self { attempts: 4, first_wait: Duration::from_millis(600), longest_wait: Duration::from_mins(2) }
     }
 }
 

@@ -1,0 +1,33 @@
+//! Help is a result.
+
+use testkit::Cli;
+
+#[test]
+fn every_verb_has_it() {
+    let cli = Cli::new();
+    let all = cli.hoist(["--help"]).run().success();
+    let (_, list) = all.split_once("Commands:\n").unwrap();
+    let (list, _) = list.split_once("\n\n").unwrap();
+    let verbs: Vec<&str> = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let expected = [
+        "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour", "version",
+        "help",
+    ];
+    assert_eq!(verbs, expected);
+    for verb in expected.iter().take(expected.len() - 1).chain([&"cp"]) {
+        for arguments in [[verb, "--help"], [verb, "-h"], ["help", verb]] {
+            let outcome = cli.hoist(arguments).run();
+            assert!(outcome.success().contains("Usage: hoist "), "{outcome}");
+            assert_eq!(outcome.stderr(), "");
+        }
+    }
+    cli.hoist(["registry", "serve", "--help"]).run().success();
+    assert!(cli.hoist(["--version"]).run().success().starts_with("hoist "));
+    let bare = cli.hoist([] as [&str; 0]).run();
+    assert_eq!(bare.success(), "");
+    assert!(bare.stderr().contains("Usage: hoist"), "{bare}");
+}

@@ -1,0 +1,22 @@
+//! hoist from end to end: the real program against real registries, beside real peers, and with input that is not right.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod article;
+mod closed;
+mod copies;
+mod crane;
+mod damage;
+mod disk;
+mod exports;
+mod help;
+mod peers;
+mod references;
+mod requests;
+mod secrets;
+mod self_contained;
+mod signals;
+mod statuses;
+mod support;
+mod tour;
+mod tree;
