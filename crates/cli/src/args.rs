@@ -24,7 +24,7 @@ pub(crate) struct Global {
     /// Allow plain http and any TLS certificate
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
-    /// The platform to take of an index: os/arch[/variant][:osversion], `all`, or `host` for this machine's (+)
+    /// The platform to take of an index: `os/arch[/variant][:osversion]`, `all`, or `host` for this machine's (+)
     #[arg(long, global = true, default_value = "all", value_name = "PLATFORM")]
     pub(crate) platform: PlatformChoice,
     /// Also push layers that their owner does not allow to be distributed
