@@ -27,7 +27,7 @@ use crate::transport::Lane;
 const PIECES: usize = 4;
 
 /// The longest piece that the connection gets, in bytes: on a slow line, taking one shows that something moves.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 
 /// How long is waited for a registry to drop a session that is given up.
 const FAREWELL: Duration = Duration::from_secs(2);
