@@ -184,13 +184,21 @@ fn short(text: &str) -> String {
 
 /// The causes in one line. An outer error often repeats its cause's text, or says no more than that there is one.
 fn causes(error: &(dyn StdError + 'static)) -> String {
+    /// What the HTTP library's layers put around the cause that counts.
+    const EMPTY: [&str; 7] = [
+        "error sending request",
+        "error decoding response body",
+        "client error (Connect)",
+        "client error (SendRequest)",
+        "dns error",
+        "error resolving DNS",
+        "tcp connect error",
+    ];
     let mut parts: Vec<String> = Vec::new();
     for cause in chain(error) {
         let text = cause.to_string();
-        let empty =
-            text.starts_with("error sending request") || text.starts_with("error decoding response body");
         let known = parts.last().is_some_and(|last| last.contains(&text));
-        if !empty && !known && text != "client error (Connect)" && text != "client error (SendRequest)" {
+        if !known && !EMPTY.contains(&text.as_str()) {
             parts.push(text);
         }
     }
