@@ -1,4 +1,4 @@
-//! The two HTTP clients: one for questions, one for bodies.
+//! The HTTP clients: for questions and for bodies, each with the environment's proxies and without.
 
 use std::sync::OnceLock;
 use std::time::Duration;
