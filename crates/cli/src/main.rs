@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod failure;
 mod json;
+mod output;
 mod progress;
 mod settings;
 mod tour;

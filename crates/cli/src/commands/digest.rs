@@ -3,6 +3,7 @@ use store::{Kind, Store};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// Print the digest of an image
 ///
@@ -15,6 +16,8 @@ pub(crate) struct Args {
     /// Print the full reference, REPOSITORY@DIGEST
     #[arg(long)]
     pub(crate) full_ref: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -29,8 +32,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         },
     };
+    let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
+    if args.output.wants_json() {
+        let document = serde_json::json!({"reference": named.to_string(), "digest": digest.to_string()});
+        return args.output.print(&context.ui, &document);
+    }
     if args.full_ref {
-        let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
         return context.ui.println(&named.to_string());
     }
     context.ui.println(&digest.to_string())
