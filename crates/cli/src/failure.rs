@@ -51,6 +51,8 @@ impl Failure {
             ),
             Some(Kind::Denied) => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),
+            Some(Kind::NotFound) if text.contains("POST ") && text.contains("/blobs/uploads/") => failure
+                .hint("this registry may not make repositories by itself, as Amazon's does not: create it there first"),
             Some(Kind::NotFound) if text.contains("/manifests/") => {
                 failure.hint("`hoist ls REPOSITORY` shows the tags that exist")
             }

@@ -14,9 +14,12 @@ use store::Kind;
 use url::Url;
 
 use crate::error::{ClockSkew, Error, StatusError};
+use crate::explain::explain;
 use crate::host::{Authorization, Host};
+use crate::limit::RateLimit;
+use crate::link;
 use crate::redact;
-use crate::retry::{is_passing, retry_after};
+use crate::retry::{is_dropped, is_passing, retry_after};
 use crate::scope::Scope;
 use crate::transport::Lane;
 
@@ -25,6 +28,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest body of an error that is read, in bytes.
 const ERROR_LIMIT: u64 = 64 << 10;
+
+/// How often a request is repeated at once whose connection ended before the answer began. Servers close connections
+/// that are idle, and a request may be on its way already; the one that is taken next may be as old.
+const DROPS: usize = 2;
 
 /// How many redirects are followed.
 pub(crate) const REDIRECTS: usize = 10;
@@ -84,7 +91,7 @@ impl Host {
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
         let mut sender = self.sender(&url);
-        let (mut attempts, mut redirects, mut challenges) = (0, 0, 0);
+        let (mut attempts, mut redirects, mut challenges, mut drops) = (0, 0, 0, 0);
         loop {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
@@ -95,18 +102,29 @@ impl Host {
             let effort = || (attempts, started.elapsed());
             let client = self.shared.transport.client(request.lane, &url, sender)?;
             let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
+                Err(source) if drops < DROPS && is_dropped(source.as_ref()) => {
+                    drops += 1;
+                    attempts -= 1;
+                    continue;
+                }
                 Err(source) => (Error::network(&request.method, &url, source, effort()), None),
                 Ok(response) => {
                     let status = response.status();
                     if status.is_success() {
                         return Ok(Answer { response, url });
                     }
-                    if status == StatusCode::UNAUTHORIZED
+                    let unasked = matches!(authorization, Authorization::Unasked);
+                    if (status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && unasked))
                         && self.is_own(&url)
                         && challenges < 2
                         && self.challenged(response.headers(), &authorization, &mut scopes, challenges == 0)
                     {
                         challenges += 1;
+                        attempts -= 1;
+                        continue;
+                    }
+                    if unasked && self.is_own(&url) && self.lets_in_who_asks(status, request.repository).await
+                    {
                         attempts -= 1;
                         continue;
                     }
@@ -129,10 +147,12 @@ impl Host {
                     (error.needing(&scopes), asked)
                 }
             };
-            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error)) else {
+            let retries = self.shared.options.retries;
+            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error) && retries.allow(asked))
+            else {
                 return Err(error);
             };
-            let wait = self.shared.options.retries.wait(scheduled, asked);
+            let wait = retries.wait(scheduled, asked);
             self.shared.wait(&error, wait).await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
@@ -230,6 +250,7 @@ pub(crate) fn redirect(
     let target = url
         .join(location)
         .map_err(|error| Error::protocol(method, url, format!("redirects to no URL: {error}")))?;
+    let target = link::as_reached(url, target);
     if !matches!(target.scheme(), "http" | "https") || (url.scheme() == "https" && target.scheme() == "http")
     {
         let reason = format!("redirects from {} to {}, which is refused", url.scheme(), target.scheme());
@@ -253,11 +274,13 @@ pub(crate) async fn status_error(
 ) -> Error {
     let status = response.status();
     let retry_after = asked_patience(response.headers());
+    let limited = status == StatusCode::TOO_MANY_REQUESTS;
+    let limit = limited.then(|| RateLimit::of(response.headers())).flatten();
     let skew = ClockSkew::of(response.headers());
     // What cannot be read explains nothing; the status still does.
     let body = tokio::time::timeout(PATIENCE, read_bounded(response, ERROR_LIMIT, PATIENCE)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
-    let (errors, text) = StatusError::explain(&body);
+    let (errors, text) = explain(&body);
     Error::Status(Box::new(StatusError {
         method: method.clone(),
         url: redact::url(url),
@@ -268,6 +291,7 @@ pub(crate) async fn status_error(
         granted: authorization.granted(),
         needed: Vec::new(),
         retry_after,
+        limit,
         skew,
         attempts,
         elapsed,

@@ -1,5 +1,5 @@
 use oci::{Reference, Selector};
-use store::{Kind, Store};
+use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -25,12 +25,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let selector = reference.selector();
     let digest = match context.settings.platform.one() {
         Some(platform) => transfer::select(&store, &selector, platform).await?.digest(),
-        None => match store.resolve(&selector).await {
-            Ok(descriptor) => descriptor.digest,
-            // The answer to a HEAD has no body to tell more; the same question as GET has.
-            Err(error) if error.kind() == Kind::NotFound => store.manifest(&selector).await?.digest(),
-            Err(error) => return Err(error.into()),
-        },
+        None => store.resolve(&selector).await?.digest,
     };
     let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
     if args.output.wants_json() {

@@ -4,6 +4,7 @@
 mod auth;
 mod bodies;
 mod conformance;
+mod dialects;
 mod manifests;
 mod raw;
 mod retries;
