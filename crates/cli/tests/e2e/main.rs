@@ -7,6 +7,7 @@ mod closed;
 mod copies;
 mod crane;
 mod damage;
+mod dialects;
 mod disk;
 mod exports;
 mod help;
