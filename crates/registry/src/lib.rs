@@ -20,13 +20,17 @@
 //! ```
 
 mod body;
+mod catalog;
 mod challenge;
 mod client;
 mod error;
 mod exchange;
 mod host;
 mod link;
+mod names;
 mod options;
+mod pages;
+mod rate_limit;
 mod redact;
 mod repository;
 mod resolve;
@@ -34,7 +38,6 @@ mod retry;
 mod scheme;
 mod scope;
 mod shared;
-mod tags;
 mod tls;
 mod token;
 mod transport;
@@ -44,5 +47,6 @@ mod warning;
 pub use client::Client;
 pub use error::{Error, RegistryError, StatusError};
 pub use options::Options;
-pub use repository::RegistryStore;
+pub use rate_limit::RateLimit;
+pub use repository::{Referrers, ReferrersSource, RegistryStore};
 pub use retry::Retries;
