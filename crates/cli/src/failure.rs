@@ -91,6 +91,9 @@ impl From<transfer::Error> for Failure {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 failure.hint(format!("it has {}", offered.join(", ")))
             }
+            transfer::Error::SharedManifest { .. } | transfer::Error::UnknownTags { .. } => {
+                failure.hint("--force-digest deletes the manifest with all its tags, where a registry deletes by digest only")
+            }
             _ => failure,
         }
     }
