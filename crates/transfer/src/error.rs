@@ -81,7 +81,7 @@ pub enum Error {
         limit: String,
     },
     /// A manifest was to be deleted, and more tags would go with it than was meant.
-    #[error("refusing to delete {reference}: deleting manifest {digest} would take {}", Along(others))]
+    #[error("refusing to delete {reference}: {}", Along(others))]
     SharedManifest {
         /// What was to be deleted, as a reference.
         reference: String,
@@ -131,7 +131,7 @@ impl fmt::Display for Along<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FEW: usize = 5;
         let plural = if self.0.len() == 1 { "" } else { "s" };
-        write!(f, "{} tag{plural} along: ", self.0.len())?;
+        write!(f, "{} tag{plural} of the manifest would go along: ", self.0.len())?;
         let shown: Vec<&str> = self.0.iter().take(FEW).map(Tag::as_str).collect();
         f.write_str(&shown.join(", "))?;
         if self.0.len() > FEW { f.write_str(", …") } else { Ok(()) }

@@ -59,6 +59,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         let tag = subject.fallback_tag();
         context.ui.log(&format!("{} keeps no list of referrers; this is that of tag {tag}", store.name()));
     }
+    if referrers.is_empty() {
+        context.ui.log(&format!("nothing is known that refers to {}@{subject}", store.name()));
+    }
     context.ui.print(table(&referrers).as_bytes())
 }
 

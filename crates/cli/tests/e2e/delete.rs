@@ -70,10 +70,11 @@ fn where_digests_alone_are_deleted() {
     let text = refused(
         &cli,
         &cli.hoist(["delete", &name(":1")]).run(),
-        &format!("refusing to delete {}: deleting manifest {digest} would take 2 tags along: ", name(":1")),
+        &format!("refusing to delete {}: 2 tags of the manifest would go along: ", name(":1")),
     );
-    assert!(text.contains("hint: --force-digest"), "{text}");
-    let text = refused(&cli, &cli.hoist(["delete", &by_digest]).run(), "would take 3 tags along: ");
+    assert!(text.contains("hint: this registry deletes by digest only; --force-digest"), "{text}");
+    let text =
+        refused(&cli, &cli.hoist(["delete", &by_digest]).run(), ": 3 tags of the manifest would go along: ");
     assert!(text.contains("hint: --force-digest"), "{text}");
     refused(&cli, &cli.hoist(["delete", &name(":missing")]).run(), "MANIFEST_UNKNOWN");
     let missing = name(&format!("@sha256:{}", "0".repeat(64)));
@@ -109,7 +110,7 @@ fn refusals_of_the_field() {
         }
         let name = |tag: &str| format!("{}/demo/web:{tag}", registry.address());
         let outcome = cli.hoist(["delete", &name("1")]).run();
-        refused(&cli, &outcome, "would take 1 tag along: 2");
+        refused(&cli, &outcome, ": 1 tag of the manifest would go along: 2");
         assert!(registry.manifest("demo/web", "1").is_some());
         assert_eq!(cli.hoist(["delete", &name("alone")]).run().success(), "");
         assert!(registry.manifest("demo/web", "alone").is_none());
@@ -129,7 +130,7 @@ fn registries_that_delete_nothing_or_list_nothing() {
     registry.on(Route::new("DELETE", "/v2/*/manifests/1"), Answer::error(405, "UNSUPPORTED", "no tags"));
     registry.on(Route::get("/v2/*/tags/list"), Answer::error(403, "DENIED", "not yours"));
     let text = refused(&cli, &cli.hoist(["delete", &name]).run(), "cannot be found out: listing the tags of");
-    assert!(text.contains("hint: --force-digest"), "{text}");
+    assert!(text.contains("hint: this registry deletes by digest only; --force-digest"), "{text}");
     assert!(registry.manifest("demo/web", "1").is_some());
     let outcome = cli.hoist(["delete", "--force-digest", &name]).run();
     outcome.success();

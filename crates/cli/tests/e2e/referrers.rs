@@ -69,7 +69,10 @@ fn attached_by_oras(address: &str, via: &str) {
     assert_eq!(sorted(&cli.hoist(["referrers", &by_digest]).run().success()), rows);
     let sboms = hoist(&["--artifact-type", SBOM]).success();
     assert!(sboms.lines().count() == 1 && sboms.contains(SBOM), "{sboms}");
-    assert_eq!(hoist(&["--artifact-type", "application/vnd.example.none"]).success(), "");
+    let none = hoist(&["--artifact-type", "application/vnd.example.none"]);
+    assert_eq!(none.success(), "");
+    let told = format!("nothing is known that refers to {address}/demo/web@{subject}");
+    assert_eq!(logged(&none.stderr()).last(), Some(&told));
     assert_eq!(hoist(&["--limit", "1"]).success().lines().count(), 1);
 
     let json: Value = serde_json::from_str(&hoist(&["--json"]).success()).unwrap();

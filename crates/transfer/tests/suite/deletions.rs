@@ -59,8 +59,7 @@ async fn other_tags_are_spared() {
     for refusal in [Kind::Unsupported, Kind::NotFound] {
         let (place, digest) = place(Some(refusal), &["1", "2", "3"]).await;
         let error = safely(&place, &tag("1")).await.unwrap_err();
-        let expected =
-            format!("refusing to delete place:1: deleting manifest {digest} would take 2 tags along: 2, 3");
+        let expected = format!("refusing to delete place:1: 2 tags of the manifest would go along: 2, 3");
         assert_eq!(error.to_string(), expected);
         assert!(matches!(error, Error::SharedManifest { others, .. } if others == tags(&["2", "3"])));
         assert_eq!(place.count("DELETE"), 1);
@@ -82,9 +81,7 @@ async fn a_digest_may_have_one_tag() {
     }
     let (place, digest) = place(None, &["1", "2"]).await;
     let error = safely(&place, &digest.into()).await.unwrap_err();
-    let expected = format!(
-        "refusing to delete place@{digest}: deleting manifest {digest} would take 2 tags along: 1, 2"
-    );
+    let expected = format!("refusing to delete place@{digest}: 2 tags of the manifest would go along: 1, 2");
     assert_eq!(error.to_string(), expected);
     assert_eq!(place.count("DELETE"), 0);
     delete(&place, &digest.into(), FORCE).await.unwrap();
@@ -133,7 +130,7 @@ async fn many_tags_are_asked_for_in_parallel_and_a_few_are_named() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (place, digest) = place(None, &names).await;
     let error = safely(&place, &digest.into()).await.unwrap_err().to_string();
-    assert!(error.contains("take 40 tags along: 10, 11, 12, 13, 14, …"), "{error}");
+    assert!(error.contains(": 40 tags of the manifest would go along: 10, 11, 12, 13, 14, …"), "{error}");
     assert_eq!(place.count("HEAD manifest"), 41);
     let at_once = place.most_questions.load(std::sync::atomic::Ordering::SeqCst);
     assert!((2..=16).contains(&at_once), "{at_once}");
