@@ -59,7 +59,7 @@ async fn other_tags_are_spared() {
     for refusal in [Kind::Unsupported, Kind::NotFound] {
         let (place, digest) = place(Some(refusal), &["1", "2", "3"]).await;
         let error = safely(&place, &tag("1")).await.unwrap_err();
-        let expected = format!("refusing to delete place:1: 2 tags of the manifest would go along: 2, 3");
+        let expected = "refusing to delete place:1: 2 tags of the manifest would go along: 2, 3";
         assert_eq!(error.to_string(), expected);
         assert!(matches!(error, Error::SharedManifest { others, .. } if others == tags(&["2", "3"])));
         assert_eq!(place.count("DELETE"), 1);
