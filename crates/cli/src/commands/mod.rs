@@ -26,7 +26,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Blob(args) => blob::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
         Command::Config(args) => config::run(context, args).await,
-        Command::Copy(args) => copy::run(context, args).await,
+        Command::Copy(args) => copy::run(context, *args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
