@@ -10,7 +10,8 @@ use http::{HeaderMap, Method, StatusCode};
 use store::Kind;
 use url::Url;
 
-use crate::limit::RateLimit;
+use crate::host::Authorization;
+use crate::rate_limit::RateLimit;
 use crate::redact;
 use crate::retry::{chain, is_network};
 use crate::scope::Scope;
@@ -152,7 +153,7 @@ impl fmt::Display for ClockSkew {
 }
 
 /// A duration as a person says it.
-pub(crate) struct Rough(pub(crate) Duration);
+struct Rough(Duration);
 
 impl fmt::Display for Rough {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,6 +163,23 @@ impl fmt::Display for Rough {
             seconds @ 7200..172_800 => write!(f, "{} h", seconds / 3600),
             seconds => write!(f, "{} days", seconds / 86400),
         }
+    }
+}
+
+/// A limit as far as it is known, behind the line that it explains.
+struct Limit<'a>(&'a RateLimit);
+
+impl fmt::Display for Limit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(limit) = self.0.limit else { return Ok(()) };
+        write!(f, " (the limit is {limit} requests")?;
+        if let Some(window) = self.0.window {
+            write!(f, " in {}", Rough(Duration::from_secs(window)))?;
+        }
+        if let Some(remaining) = self.0.remaining {
+            write!(f, ", {remaining} left")?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -193,8 +211,8 @@ impl fmt::Display for StatusError {
             let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
             write!(f, "{separator}{}{colon}{}", error.code, error.message)?;
         }
-        if let Some(limit) = self.limit {
-            write!(f, " ({limit})")?;
+        if let Some(limit) = &self.limit {
+            write!(f, "{}", Limit(limit))?;
         }
         if let Some(wait) = self.retry_after {
             write!(f, " (the registry asks to wait {})", Rough(wait))?;
@@ -283,9 +301,10 @@ impl Error {
         Self::Protocol { method: method.clone(), url: redact::url(url), reason: reason.into() }
     }
 
-    /// Says what the refused request needed.
-    pub(crate) fn needing(mut self, scopes: &[Scope]) -> Self {
+    /// Says what the refused request carried, and what it needed.
+    pub(crate) fn under(mut self, authorization: &Authorization, scopes: &[Scope]) -> Self {
         if let Self::Status(error) = &mut self {
+            error.granted = authorization.granted();
             error.needed = scopes.iter().map(Scope::to_string).collect();
         }
         self

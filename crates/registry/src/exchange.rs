@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::Secret;
@@ -16,22 +17,17 @@ use url::Url;
 use crate::error::{ClockSkew, Error, StatusError};
 use crate::explain::explain;
 use crate::host::{Authorization, Host};
-use crate::limit::RateLimit;
 use crate::link;
-use crate::redact;
 use crate::retry::{is_dropped, is_passing, retry_after};
 use crate::scope::Scope;
 use crate::transport::Lane;
+use crate::{rate_limit, redact};
 
 /// How long a registry may take to begin its answer to a request without a long body.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest body of an error that is read, in bytes.
 const ERROR_LIMIT: u64 = 64 << 10;
-
-/// How often a request is repeated at once whose connection ended before the answer began. Servers close connections
-/// that are idle, and a request may be on its way already; the one that is taken next may be as old.
-const DROPS: usize = 2;
 
 /// How many redirects are followed.
 pub(crate) const REDIRECTS: usize = 10;
@@ -91,7 +87,7 @@ impl Host {
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
         let mut sender = self.sender(&url);
-        let (mut attempts, mut redirects, mut challenges, mut drops) = (0, 0, 0, 0);
+        let (mut attempts, mut redirects, mut challenges, mut dropped) = (0, 0, 0, false);
         loop {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
@@ -100,10 +96,18 @@ impl Host {
             };
             attempts += 1;
             let effort = || (attempts, started.elapsed());
-            let client = self.shared.transport.client(request.lane, &url, sender)?;
+            let transport = &self.shared.transport;
+            let client = if dropped {
+                transport.fresh(request.lane, &url, sender)?
+            } else {
+                transport.client(request.lane, &url, sender)?
+            };
             let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
-                Err(source) if drops < DROPS && is_dropped(source.as_ref()) => {
-                    drops += 1;
+                // Servers close connections that are idle, and a request may be on its way already. So it says nothing
+                // of the registry's health, and every other connection that waits may be as old.
+                Err(source) if !dropped && is_dropped(source.as_ref()) => {
+                    dropped = true;
+                    self.drops.store(true, Ordering::Relaxed);
                     attempts -= 1;
                     continue;
                 }
@@ -143,8 +147,9 @@ impl Host {
                         continue;
                     }
                     let asked = asked_patience(response.headers());
-                    let error = status_error(&request.method, &url, response, &authorization, effort()).await;
-                    (error.needing(&scopes), asked)
+                    let authorized = authorization.header().is_some();
+                    let error = status_error(&request.method, &url, response, authorized, effort()).await;
+                    (error.under(&authorization, &scopes), asked)
                 }
             };
             let retries = self.shared.options.retries;
@@ -269,13 +274,13 @@ pub(crate) async fn status_error(
     method: &Method,
     url: &Url,
     response: Response,
-    authorization: &Authorization,
+    authorized: bool,
     (attempts, elapsed): (usize, Duration),
 ) -> Error {
     let status = response.status();
     let retry_after = asked_patience(response.headers());
     let limited = status == StatusCode::TOO_MANY_REQUESTS;
-    let limit = limited.then(|| RateLimit::of(response.headers())).flatten();
+    let limit = limited.then(|| rate_limit::parse(response.headers())).flatten();
     let skew = ClockSkew::of(response.headers());
     // What cannot be read explains nothing; the status still does.
     let body = tokio::time::timeout(PATIENCE, read_bounded(response, ERROR_LIMIT, PATIENCE)).await;
@@ -287,8 +292,8 @@ pub(crate) async fn status_error(
         status,
         errors,
         text,
-        authorized: authorization.header().is_some(),
-        granted: authorization.granted(),
+        authorized,
+        granted: None,
         needed: Vec::new(),
         retry_after,
         limit,

@@ -1,5 +1,6 @@
 //! One registry: where it is, what it asks for, and the tokens it gave.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use auth::{Credential, Secret};
@@ -30,6 +31,8 @@ pub(crate) struct Host {
     /// Whether `/v2/` asks for something, once that was asked.
     pinged: OnceCell<bool>,
     tokens: Tokens,
+    /// Whether it ended connections as requests came.
+    pub(crate) drops: AtomicBool,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
 }
@@ -95,6 +98,7 @@ impl Host {
             challenge: RwLock::default(),
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
+            drops: AtomicBool::new(false),
             zone: Mutex::default(),
         }
     }

@@ -1,5 +1,8 @@
 //! One repository of a registry, as a store.
 
+mod deletion;
+mod referrers;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +11,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
@@ -21,11 +24,13 @@ use crate::body::Reading;
 use crate::error::Error;
 use crate::exchange::{Answer, Request, stalled};
 use crate::host::Host;
+use crate::names;
 use crate::scope::Scope;
-use crate::tags::Pages;
 use crate::transport::Lane;
 use crate::trouble::Trouble;
 use crate::upload::Target;
+
+pub use referrers::{Referrers, ReferrersSource};
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -248,7 +253,7 @@ fn is_about_head(error: &Error) -> bool {
         && matches!(error.kind(), Kind::Unsupported | Kind::Denied | Kind::Other)
 }
 
-fn accept() -> HeaderMap {
+pub(crate) fn accept() -> HeaderMap {
     HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))])
 }
 
@@ -302,10 +307,22 @@ impl Store for RegistryStore {
         outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
     }
 
+    async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {
+        self.remove(selector).await
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxStream<'a, Result<Vec<Descriptor>, StoreError>> {
+        self.find_referrers(subject, artifact_type).map_ok(|page| page.descriptors).boxed()
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
         let doing = format!("listing the tags of {}", self.repository);
-        let pages = Pages::new(Arc::clone(&self.host), self.repository.path(), &self.scopes);
-        pages.stream().map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
+        let pages = names::tags(Arc::clone(&self.host), self.repository.path(), &self.scopes);
+        pages.map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
     }
 
     async fn contains(&self, blob: &Descriptor) -> Result<bool, StoreError> {

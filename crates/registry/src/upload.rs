@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::exchange::{Request, status_error};
 use crate::host::{Authorization, Host};
 use crate::link;
-use crate::retry::is_passing;
+use crate::retry::{is_dropped, is_passing};
 use crate::scope::Scope;
 use crate::transport::Lane;
 
@@ -159,14 +159,22 @@ impl Upload {
         let network = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::network(&Method::PUT, &url, error, (1, started.elapsed()))
         };
-        let client = host.shared.transport.client(Lane::Bulk, &url, host.sender(&url))?;
+        // These bytes cannot be sent twice here.
+        let client = if host.drops.load(Ordering::Relaxed) {
+            host.shared.transport.fresh(Lane::Bulk, &url, host.sender(&url))?
+        } else {
+            host.shared.transport.client(Lane::Bulk, &url, host.sender(&url))?
+        };
         let request = client
             .put(url.clone())
             .headers(headers)
             .body(body)
             .build()
             .map_err(|error| network(error.into()))?;
-        let response = host.exchange(&client, request).await.map_err(network)?;
+        let response = host.exchange(&client, request).await.map_err(|error| {
+            host.drops.fetch_or(is_dropped(error.as_ref()), Ordering::Relaxed);
+            network(error)
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
@@ -175,8 +183,9 @@ impl Upload {
         if status == StatusCode::UNAUTHORIZED && own {
             host.challenged(response.headers(), &authorization, &mut target.scopes.clone(), true);
         }
-        let error = status_error(&Method::PUT, &url, response, &authorization, (1, started.elapsed())).await;
-        Err(error.needing(&target.scopes))
+        let authorized = authorization.header().is_some();
+        let error = status_error(&Method::PUT, &url, response, authorized, (1, started.elapsed())).await;
+        Err(error.under(&authorization, &target.scopes))
     }
 }
 
