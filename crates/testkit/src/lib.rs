@@ -33,10 +33,10 @@ mod relay;
 mod token_server;
 mod wire;
 
-pub use certificate::Authority;
+pub use certificate::{Authority, Certificate};
 pub use cli::{Cli, Invocation, Running};
 pub use docker::Docker;
-pub use docker_registry::DockerRegistry;
+pub use docker_registry::{DockerRegistry, Setup};
 pub use faults::{Answer, FaultRegistry, Route};
 pub use hoist_server::HoistServer;
 pub use http::{Client, Reply};

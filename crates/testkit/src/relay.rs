@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::listener::Listener;
+use crate::listener::{LOOPBACK, Listener};
 use crate::lock;
 use crate::wire::{self, Body, Request};
 
@@ -40,7 +40,7 @@ impl Relay {
     /// Starts a relay before `host:port`. Its [`requests`](Self::requests) are known where the protocol is plain HTTP.
     pub fn to(target: &str) -> Self {
         let state = Arc::new(State { target: target.to_owned(), ..State::default() });
-        let listener = Listener::start({
+        let listener = Listener::start(LOOPBACK, {
             let state = Arc::clone(&state);
             move |client| State::relay(&state, &client)
         });
