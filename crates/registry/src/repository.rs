@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::scope::Scope;
 use crate::tags::Pages;
 use crate::transport::Lane;
+use crate::trouble::Trouble;
 use crate::upload::Target;
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
@@ -127,14 +128,16 @@ impl RegistryStore {
             blob: blob.clone(),
             range: range.clone(),
         };
-        let missing = match reading(url).begin().await {
+        let mut missing = match reading(url).begin().await {
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => error,
             outcome => return outcome,
         };
         // A layer that registries may not hold says where else it is.
         for url in blob.urls.iter().filter_map(|url| Url::parse(url).ok()) {
-            if let Ok(stream) = reading(url).begin().await {
-                return Ok(stream);
+            match reading(url).begin().await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if error.trouble() == Some(Trouble::SentAstray) => missing = error,
+                Err(_) => {}
             }
         }
         Err(missing)

@@ -21,7 +21,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     match command {
         Command::Blob(args) => blob::run(context, args).await,
         Command::Config(args) => config::run(context, args).await,
-        Command::Copy(args) => copy::run(context, args).await,
+        Command::Copy(args) => copy::run(context, *args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
