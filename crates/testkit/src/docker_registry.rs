@@ -32,6 +32,7 @@ pub struct DockerRegistry {
 #[must_use = "nothing runs yet"]
 pub struct Setup {
     ip: IpAddr,
+    port: u16,
     access: Access,
     tls: Option<Tls>,
 }
@@ -76,7 +77,7 @@ impl DockerRegistry {
 
     /// Everything else: plain HTTP on loopback, open to everybody, until told otherwise.
     pub fn setup() -> Setup {
-        Setup { ip: LOOPBACK, access: Access::Everybody, tls: None }
+        Setup { ip: LOOPBACK, port: 0, access: Access::Everybody, tls: None }
     }
 
     fn start(setup: Setup) -> Self {
@@ -157,6 +158,12 @@ impl Setup {
         self
     }
 
+    /// Listens on this port rather than on a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// One user, `WWW-Authenticate: Basic`.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
         self.access = Access::Basic { user: user.to_owned(), password: password.to_owned() };
@@ -199,7 +206,7 @@ impl Setup {
                 "filesystem": {"rootdirectory": directory.join("storage")},
                 "delete": {"enabled": true},
             },
-            "http": {"addr": SocketAddr::new(self.ip, 0).to_string(), "secret": "shared by one"},
+            "http": {"addr": SocketAddr::new(self.ip, self.port).to_string(), "secret": "shared by one"},
         });
         if let Some(Tls { authority, certificate, client }) = &self.tls {
             let path = |name, from: &Path| {
