@@ -54,8 +54,16 @@ impl Trouble {
             if cause.is::<ThroughProxy>() {
                 by_proxy = true;
             }
+            // An alert after the handshake, where TLS 1.3 refuses clients; HTTP/2 keeps nothing of it but the words.
+            let text = cause.to_string();
+            if text.ends_with("received fatal alert: CertificateRequired")
+                || text.ends_with("received fatal alert: UnknownCA")
+                || text.ends_with("received fatal alert: BadCertificate")
+            {
+                return Some(Self::ClientCertificate);
+            }
             // The type of what a tunnel through a proxy meets cannot be named from here.
-            if by_proxy && cause.to_string().contains("proxy authorization required") {
+            if by_proxy && text.contains("proxy authorization required") {
                 return Some(Self::ProxyCredentials);
             }
             if cause.is::<UnknownHost>() {

@@ -8,7 +8,7 @@ use testkit::{
 use crate::support::refused;
 
 /// A way of being sent elsewhere.
-type Way = fn(&FaultRegistry, &str, &Cli) -> Vec<String>;
+type Way = fn(&FaultRegistry, &str, &HoistServer) -> Vec<String>;
 
 /// Refused, with what lets it through.
 #[track_caller]
@@ -23,7 +23,7 @@ fn name(registry: &FaultRegistry, rest: &str) -> String {
 }
 
 /// A challenge names the place for tokens.
-fn realm(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
+fn realm(first: &FaultRegistry, second: &str, _: &HoistServer) -> Vec<String> {
     let challenge = format!("Bearer realm=\"http://{second}/token\",service=\"x\"");
     let answer = Answer::error(401, "UNAUTHORIZED", "log in").header("WWW-Authenticate", &challenge);
     first.on(Route::any().without("authorization"), answer);
@@ -31,15 +31,14 @@ fn realm(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
 }
 
 /// An upload goes on elsewhere.
-fn upload(first: &FaultRegistry, second: &str, cli: &Cli) -> Vec<String> {
+fn upload(first: &FaultRegistry, second: &str, source: &HoistServer) -> Vec<String> {
     let location = format!("http://{second}/v2/demo/web/blobs/uploads/1");
     first.on(Route::new("POST", "*"), Answer::status(202).header("Location", &location));
-    std::fs::write(cli.work().join("source"), "").unwrap();
-    vec!["cp".into(), "--jobs=1".into(), "SOURCE".into(), name(first, "web:1")]
+    vec!["cp".into(), format!("{}/demo/web:1", source.address()), name(first, "new:1")]
 }
 
 /// A blob is kept elsewhere.
-fn blob(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
+fn blob(first: &FaultRegistry, second: &str, _: &HoistServer) -> Vec<String> {
     let blob = Blob::new("", b"content");
     let location = format!("http://{second}/v2/demo/web/blobs/{}", blob.digest);
     first.on(Route::new("*", "/v2/*/blobs/*"), Answer::redirect(&location));
@@ -47,14 +46,14 @@ fn blob(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
 }
 
 /// A manifest is kept elsewhere.
-fn manifest(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
+fn manifest(first: &FaultRegistry, second: &str, _: &HoistServer) -> Vec<String> {
     let location = format!("http://{second}/v2/demo/web/manifests/1");
     first.on(Route::new("*", "/v2/*/manifests/*"), Answer::redirect(&location));
     vec!["manifest".into(), name(first, "web:1")]
 }
 
 /// A layer is kept by its owner.
-fn foreign_layer(first: &FaultRegistry, second: &str, _: &Cli) -> Vec<String> {
+fn foreign_layer(first: &FaultRegistry, second: &str, _: &HoistServer) -> Vec<String> {
     let image = images::single();
     for blob in &image.blobs {
         first.put_blob("demo/web", &blob.digest, &blob.bytes);
@@ -85,7 +84,7 @@ struct Sending {
     cli: Cli,
     first: FaultRegistry,
     second: FaultRegistry,
-    source: HoistServer,
+    _source: HoistServer,
     arguments: Vec<String>,
 }
 
@@ -106,11 +105,8 @@ impl Sending {
             Answer::status(202).header("Location", "/v2/demo/web/blobs/uploads/1"),
         );
         let port = second.address().rsplit_once(':').unwrap().1.to_owned();
-        let arguments = way(&first, &format!("{written}:{port}"), &cli);
-        let from = format!("{}/demo/web:1", source.address());
-        let arguments =
-            arguments.into_iter().map(|word| if word == "SOURCE" { from.clone() } else { word }).collect();
-        Self { cli, first, second, source, arguments }
+        let arguments = way(&first, &format!("{written}:{port}"), &source);
+        Self { cli, first, second, _source: source, arguments }
     }
 
     fn port(&self) -> String {
@@ -118,7 +114,6 @@ impl Sending {
     }
 
     fn run(&self, more: &[&str]) -> Outcome {
-        assert!(!self.source.address().is_empty());
         self.cli.hoist(["--plain-http"].iter().chain(more)).args(&self.arguments).run()
     }
 
@@ -128,6 +123,7 @@ impl Sending {
         assert!(!self.first.requests().is_empty(), "the first was asked");
     }
 
+    /// Whatever comes of it there: a refusal is no part of it.
     #[track_caller]
     fn arrives(&self, more: &[&str]) {
         let outcome = self.run(more);
@@ -248,7 +244,9 @@ fn over_several_places() {
     Network::inside(|_| {
         // From a private registry to a public place, and from there back inside.
         let between = FaultRegistry::at(Network::PUBLIC);
-        let way = |first: &FaultRegistry, _: &str, _: &Cli| vec!["manifest".to_owned(), name(first, "web:1")];
+        let way = |first: &FaultRegistry, _: &str, _: &HoistServer| {
+            vec!["manifest".to_owned(), name(first, "web:1")]
+        };
         let sending = Sending::new(way, Network::PRIVATE, Network::PRIVATE_TOO, "");
         let path = "/v2/demo/web/manifests/1";
         sending.first.on(Route::any(), Answer::redirect(&format!("http://{}{path}", between.address())));

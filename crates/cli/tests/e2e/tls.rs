@@ -36,7 +36,8 @@ fn a_private_authority() {
     cli.hoist(["digest", "--tls-skip-verify", &name]).run().success();
     cli.hoist(["digest", "--insecure", &name]).run().success();
     // Besides the system's, not instead of them.
-    let other = Authority::new().file();
+    let other = Authority::new();
+    let other = other.file();
     cli.hoist(["digest", "--ca-file", &text(&ca), &name]).env("SSL_CERT_FILE", &other).run().success();
     refused(&cli, &cli.hoist(["digest", "--ca-file", &text(&other), &name]).run(), "UnknownIssuer");
     // A switch for any certificate is none for http.
@@ -230,7 +231,7 @@ fn passwords_and_tokens_over_tls() {
             let flags = ["--ca-file", "ca.pem", "--username", USER, "--password-stdin"];
             cli.hoist(["cp", &from, &to]).args(flags).stdin(format!("{PASSWORD}\n")).run().success();
             let wrong = cli.hoist(["cp", &from, &to]).args(flags).stdin("wrong\n").run();
-            let error = refused(&cli, &wrong, "UNAUTHORIZED");
+            let error = refused(&cli, &wrong, "401 Unauthorized");
             assert!(error.contains("hint: log in"), "{error}");
             cli.login(registry.address(), USER, PASSWORD);
             cli.hoist(["digest", &to, "--ca-file", "ca.pem"]).run().success();
