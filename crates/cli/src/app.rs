@@ -1,5 +1,6 @@
 //! From the command line to an exit code.
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use crate::args::{Args, Command};
 use crate::commands;
 use crate::context::{Context, Scratch};
 use crate::failure::Failure;
+use crate::jq;
 use crate::settings::{Settings, is_crane};
 use crate::ui::Ui;
 
@@ -56,6 +58,10 @@ pub(crate) fn main() -> ExitCode {
 
 /// Help and version are results; everything else that the parser says is an error in one line.
 fn usage(ui: &Ui, error: &clap::Error) -> ExitCode {
+    if let Some(invalid) = error.source().and_then(|source| source.downcast_ref::<jq::Invalid>()) {
+        ui.fail(&Failure::new(invalid));
+        return ExitCode::FAILURE;
+    }
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // Whoever closed the output does not want the help.

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod jq;
 mod json;
 mod output;
 mod progress;
@@ -13,5 +14,5 @@ mod tour;
 mod ui;
 
 fn main() -> std::process::ExitCode {
-    app::main()
+    if jq::evaluator::is_meant() { jq::evaluator::main() } else { app::main() }
 }
