@@ -36,7 +36,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let outcome = match &command {
         Command::Version(args) => commands::version::run(&ui, args).map(|()| None),
-        _ => Settings::new(&args.global, |name| std::env::var(name).ok())
+        _ => Settings::new(&args.global, &program, |name| std::env::var(name).ok())
             .and_then(|settings| start(command, settings, &ui)),
     };
     match outcome {

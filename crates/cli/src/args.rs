@@ -38,13 +38,17 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Blob(commands::blob::Args),
+    Catalog(commands::catalog::Args),
     Config(commands::config::Args),
     #[command(visible_alias = "cp")]
     Copy(commands::copy::Args),
+    Delete(commands::delete::Args),
     Digest(commands::digest::Args),
     Export(commands::export::Args),
     Ls(commands::ls::Args),
     Manifest(commands::manifest::Args),
+    Ratelimit(commands::ratelimit::Args),
+    Referrers(commands::referrers::Args),
     Registry(commands::registry::Args),
     Tag(commands::tag::Args),
     Tour(commands::tour::Args),

@@ -40,16 +40,19 @@ impl Context {
         Self { client: Arc::new(OnceLock::from(client)), ..self.clone() }
     }
 
+    /// The client.
+    pub(crate) fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let locations = Locations::from_lookup(|name| std::env::var_os(name));
+        let client = self.make_client(Keychain::load(&locations)?);
+        Ok(self.client.get_or_init(|| client))
+    }
+
     /// A repository to read from.
     pub(crate) fn store(&self, repository: &Repository) -> Result<RegistryStore, Failure> {
-        let client = if let Some(client) = self.client.get() {
-            client
-        } else {
-            let locations = Locations::from_lookup(|name| std::env::var_os(name));
-            let client = self.make_client(Keychain::load(&locations)?);
-            self.client.get_or_init(|| client)
-        };
-        Ok(client.repository(repository))
+        Ok(self.client()?.repository(repository))
     }
 
     /// Parses a reference and opens its repository to read from.

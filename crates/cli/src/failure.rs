@@ -91,6 +91,11 @@ impl From<transfer::Error> for Failure {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 failure.hint(format!("it has {}", offered.join(", ")))
             }
+            transfer::Error::SharedManifest { reference, .. }
+            | transfer::Error::UnknownTags { reference, .. } => {
+                let why = if reference.contains('@') { "" } else { "this registry deletes by digest only; " };
+                failure.hint(format!("{why}--force-digest deletes the manifest with all its tags"))
+            }
             _ => failure,
         }
     }

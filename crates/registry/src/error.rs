@@ -3,15 +3,19 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{Method, StatusCode};
+use http::header::DATE;
+use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 use store::Kind;
 use url::Url;
 
 use crate::redact::{self, printable};
 use crate::retry::{chain, is_network};
+use crate::scope::Scope;
+use crate::tls::TlsError;
+use crate::trouble::Trouble;
 
 /// The longest text of a registry that is printed, in characters.
 const LONGEST: usize = 500;
@@ -48,6 +52,17 @@ pub enum Error {
         /// Who asks.
         url: String,
     },
+    /// A registry sends us where it may not.
+    #[error("{url} is not asked: {reason}")]
+    Refused {
+        /// Where it sends us.
+        url: String,
+        /// Why that is refused.
+        reason: String,
+    },
+    /// Certificates or keys that are to be used cannot be.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The answer breaks the protocol.
     #[error("{method} {url}: {reason}")]
     Protocol {
@@ -83,6 +98,14 @@ pub struct StatusError {
     pub text: String,
     /// Whether the request carried credentials.
     pub authorized: bool,
+    /// What the request's token was asked for (token scopes).
+    pub needed: Vec<String>,
+    /// What the request's token is for, where it says so (the `access` claim of a JSON web token).
+    pub granted: Option<Vec<String>>,
+    /// How long the registry asks to wait.
+    pub retry_after: Option<Duration>,
+    /// How far the registry's clock is from this machine's, if that is far.
+    pub skew: Option<ClockSkew>,
     /// How often it was tried.
     pub attempts: usize,
     /// How long that took.
@@ -98,6 +121,51 @@ pub struct RegistryError {
     /// The code in words.
     #[serde(default)]
     pub message: String,
+}
+
+/// How far a registry's clock, as its `Date` header shows it, is from this machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSkew {
+    /// How far.
+    pub by: Duration,
+    /// Whether the registry's is ahead.
+    pub ahead: bool,
+}
+
+impl ClockSkew {
+    /// Less is no trouble: tokens are taken some minutes before and after their time.
+    const HARMLESS: Duration = Duration::from_mins(3);
+
+    /// The skew that the headers of a fresh answer show; `None` if there is none to speak of.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+        let skew = match date.duration_since(SystemTime::now()) {
+            Ok(by) => Self { by, ahead: true },
+            Err(behind) => Self { by: behind.duration(), ahead: false },
+        };
+        (skew.by > Self::HARMLESS).then_some(skew)
+    }
+}
+
+impl fmt::Display for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.ahead { "ahead of" } else { "behind" };
+        write!(f, "the registry's clock is {} {side} this machine's", Rough(self.by))
+    }
+}
+
+/// A duration as a person says it.
+struct Rough(Duration);
+
+impl fmt::Display for Rough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..120 => write!(f, "{seconds} s"),
+            seconds @ 120..7200 => write!(f, "{} min", seconds / 60),
+            seconds @ 7200..172_800 => write!(f, "{} h", seconds / 3600),
+            seconds => write!(f, "{} days", seconds / 86400),
+        }
+    }
 }
 
 /// How hard it was tried; prints nothing for a single attempt.
@@ -128,11 +196,25 @@ impl fmt::Display for StatusError {
             let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
             write!(f, "{separator}{}{colon}{}", error.code, error.message)?;
         }
+        if let Some(wait) = self.retry_after {
+            write!(f, " (the registry asks to wait {})", Rough(wait))?;
+        }
+        if let Some(granted) = self.lacking() {
+            let granted = if granted.is_empty() { "nothing".to_owned() } else { granted.join(" ") };
+            write!(f, "; the token is good for {granted}, and {} is needed", self.needed.join(" "))?;
+        }
         Effort(self.attempts, self.elapsed).fmt(f)
     }
 }
 
 impl StatusError {
+    /// What the token is for, if that is less than what is needed.
+    fn lacking(&self) -> Option<&[String]> {
+        let granted = self.granted.as_deref()?;
+        let scopes = |texts: &[String]| Scope::parse_list(&texts.join(" "));
+        (!Scope::covers(&scopes(granted), &scopes(&self.needed))).then_some(granted)
+    }
+
     /// Reads what an error's body says.
     pub(crate) fn explain(body: &[u8]) -> (Vec<RegistryError>, String) {
         #[derive(Deserialize)]
@@ -227,6 +309,44 @@ impl Error {
         Self::Protocol { method: method.clone(), url: redact::url(url), reason: reason.into() }
     }
 
+    /// Says what the refused request needed.
+    pub(crate) fn needing(mut self, scopes: &[Scope]) -> Self {
+        if let Self::Status(error) = &mut self {
+            error.needed = scopes.iter().map(Scope::to_string).collect();
+        }
+        self
+    }
+
+    /// What kept the exchange from coming to an answer, as far as a person can mend it.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Network { url, source, .. } => {
+                let parse = |cause: &hyper::Error| cause.is_parse();
+                let garbled = || chain(source.as_ref()).filter_map(|cause| cause.downcast_ref()).any(parse);
+                let not_http = || (url.starts_with("http://") && garbled()).then_some(Trouble::NotHttp);
+                Trouble::of(source.as_ref()).or_else(not_http)
+            }
+            // What Go's server and nginx say to http on a port of https.
+            Self::Status(error)
+                if error.status == StatusCode::BAD_REQUEST && error.text.contains("HTTPS") =>
+            {
+                Some(Trouble::NotHttp)
+            }
+            Self::Token(error) => error.trouble(),
+            Self::Refused { .. } => Some(Trouble::SentAstray),
+            _ => None,
+        }
+    }
+
+    /// The answer that is an error, if there was one.
+    pub fn answer(&self) -> Option<&StatusError> {
+        match self {
+            Self::Status(error) => Some(error),
+            Self::Token(error) => error.answer(),
+            _ => None,
+        }
+    }
+
     /// The status, if the registry answered.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -241,8 +361,12 @@ impl Error {
         match self {
             Self::Status(error) => error.kind(),
             Self::Token(error) => error.kind(),
-            Self::Network { source, .. } if is_network(source.as_ref()) => Kind::Interrupted,
-            Self::Network { .. } => Kind::Unreachable,
+            Self::Network { source, .. }
+                if matches!(self.trouble(), None | Some(Trouble::Timeout)) && is_network(source.as_ref()) =>
+            {
+                Kind::Interrupted
+            }
+            Self::Network { .. } | Self::Refused { .. } | Self::Tls(_) => Kind::Unreachable,
             Self::Credentials(_) | Self::InTheClear { .. } => Kind::Unauthorized,
             Self::Protocol { .. } => Kind::Other,
             Self::TooLarge { .. } => Kind::Invalid,
@@ -268,6 +392,10 @@ mod tests {
             errors,
             text,
             authorized: false,
+            needed: Vec::new(),
+            granted: None,
+            retry_after: None,
+            skew: None,
             attempts: 1,
             elapsed: Duration::ZERO,
         }
@@ -295,6 +423,38 @@ mod tests {
         let tried =
             StatusError { attempts: 3, elapsed: Duration::from_millis(4210), ..status(Method::GET, 503, "") };
         assert!(tried.to_string().ends_with("503 Service Unavailable (after 3 attempts in 4.2 s)"));
+        let patient =
+            StatusError { retry_after: Some(Duration::from_secs(90)), ..status(Method::GET, 429, "") };
+        assert!(patient.to_string().ends_with("429 Too Many Requests (the registry asks to wait 90 s)"));
+    }
+
+    #[test]
+    fn scopes_that_lack() {
+        let needed = vec!["repository:a:pull,push".to_owned()];
+        let refused = |granted: &[&str]| {
+            let granted = Some(granted.iter().map(|&scope| scope.to_owned()).collect());
+            let error = StatusError { needed: needed.clone(), granted, ..status(Method::POST, 401, "") };
+            error.to_string()
+        };
+        let lacking = refused(&["repository:a:pull"]);
+        let words = "; the token is good for repository:a:pull, and repository:a:pull,push is needed";
+        assert!(lacking.ends_with(words), "{lacking}");
+        assert!(refused(&[]).contains("good for nothing"));
+        assert!(!refused(&["repository:a:pull,push,delete"]).contains("token"));
+    }
+
+    #[test]
+    fn clocks() {
+        let skew = |seconds: u64, ahead: bool| {
+            let by = Duration::from_secs(seconds);
+            let now = SystemTime::now();
+            let date = httpdate::fmt_http_date(if ahead { now + by } else { now - by });
+            ClockSkew::of(&HeaderMap::from_iter([(DATE, date.parse().unwrap())]))
+        };
+        assert_eq!(skew(60, true), None);
+        assert_eq!(skew(60, false), None);
+        assert!(skew(4000, true).unwrap().to_string().contains("66 min ahead"));
+        assert!(skew(90_000, false).unwrap().to_string().contains("25 h behind"));
     }
 
     #[test]

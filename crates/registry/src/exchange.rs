@@ -9,11 +9,11 @@ use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use reqwest::Response;
+use reqwest::{Client, Response};
 use store::Kind;
 use url::Url;
 
-use crate::error::{Error, StatusError};
+use crate::error::{ClockSkew, Error, StatusError};
 use crate::host::{Authorization, Host};
 use crate::redact;
 use crate::retry::{is_passing, retry_after};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ERROR_LIMIT: u64 = 64 << 10;
 
 /// How many redirects are followed.
-const REDIRECTS: usize = 10;
+pub(crate) const REDIRECTS: usize = 10;
 
 /// A request that can be repeated.
 #[derive(Clone)]
@@ -83,6 +83,7 @@ impl Host {
         let mut waits = self.shared.options.retries.schedule();
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
+        let mut sender = self.sender(&url);
         let (mut attempts, mut redirects, mut challenges) = (0, 0, 0);
         loop {
             let authorization = if self.is_own(&url) {
@@ -92,7 +93,8 @@ impl Host {
             };
             attempts += 1;
             let effort = || (attempts, started.elapsed());
-            let (error, asked) = match self.attempt(&request, &url, &authorization).await {
+            let client = self.shared.transport.client(request.lane, &url, sender)?;
+            let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
                 Err(source) => (Error::network(&request.method, &url, source, effort()), None),
                 Ok(response) => {
                     let status = response.status();
@@ -108,19 +110,23 @@ impl Host {
                         attempts -= 1;
                         continue;
                     }
-                    if let Some(target) = redirect(&request, &url, &response)? {
+                    if let Some(target) = redirect(&request.method, request.body.is_empty(), &url, &response)?
+                    {
                         redirects += 1;
                         if redirects > REDIRECTS {
                             return Err(Error::protocol(&request.method, &request.url, "too many redirects"));
                         }
+                        // Each place on the way counts: one that is public cannot send us back inside.
+                        let here = self.shared.transport.reached(&url, response.remote_addr());
+                        let from = sender.map_or(here, |before| before.min(here));
+                        sender = (!self.is_own(&target)).then_some(from);
                         url = target;
                         attempts -= 1;
                         continue;
                     }
                     let asked = asked_patience(response.headers());
-                    let authorized = authorization.header().is_some();
-                    let error = status_error(&request.method, &url, response, authorized, effort()).await;
-                    (error, asked)
+                    let error = status_error(&request.method, &url, response, &authorization, effort()).await;
+                    (error.needing(&scopes), asked)
                 }
             };
             let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error)) else {
@@ -130,24 +136,25 @@ impl Host {
             self.shared.wait(&error, wait).await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
+            sender = self.sender(&url);
             (redirects, challenges) = (0, 0);
         }
     }
 
     async fn attempt(
         &self,
+        client: &Client,
         request: &Request<'_>,
         url: &Url,
         authorization: &Authorization,
     ) -> Result<Response, Box<dyn StdError + Send + Sync>> {
         let mut headers = self.own_headers(url, authorization);
         headers.extend(request.headers.clone());
-        let client = self.shared.transport.client(request.lane, url);
         let mut builder = client.request(request.method.clone(), url.clone()).headers(headers);
         if !matches!(request.method, Method::GET | Method::HEAD) {
             builder = builder.body(request.body.clone());
         }
-        let exchange = self.exchange(request.lane, builder.build()?);
+        let exchange = self.exchange(client, builder.build()?);
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(outcome) => Ok(outcome?),
             Err(_) => Err(io::Error::new(
@@ -171,14 +178,18 @@ impl Host {
     /// Sends a request once, with lines for whoever debugs. The error names no URL, as that may be signed.
     pub(crate) async fn exchange(
         &self,
-        lane: Lane,
+        client: &Client,
         request: reqwest::Request,
-    ) -> Result<Response, reqwest::Error> {
-        let (method, url) = (request.method().clone(), redact::url(request.url()));
+    ) -> Result<Response, Box<dyn StdError + Send + Sync>> {
+        let target = request.url().clone();
+        let (method, url) = (request.method().clone(), redact::url(&target));
         tracing::debug!(target: "hoist::http", "--> {method} {url}{}", redact::Headers(request.headers()));
         let started = Instant::now();
-        let outcome = self.shared.transport.client(lane, request.url()).execute(request).await;
+        let outcome = client.execute(request).await;
         if let Ok(response) = &outcome {
+            if self.is_own(&target) {
+                self.reached(self.shared.transport.reached(&target, response.remote_addr()));
+            }
             tracing::debug!(
                 target: "hoist::http",
                 "<-- {} {method} {url} ({:.0?}){}",
@@ -190,7 +201,7 @@ impl Host {
         } else {
             tracing::debug!(target: "hoist::http", "<-- no answer to {method} {url}");
         }
-        outcome.map_err(reqwest::Error::without_url)
+        outcome.map_err(|error| self.shared.transport.explain(&target, error))
     }
 }
 
@@ -203,21 +214,26 @@ pub(crate) fn is_worth_another(error: &Error) -> bool {
 }
 
 /// Where a redirect leads, if the answer is one that may be followed. A request with a body is not sent elsewhere.
-fn redirect(request: &Request<'_>, url: &Url, response: &Response) -> Result<Option<Url>, Error> {
+pub(crate) fn redirect(
+    method: &Method,
+    is_empty: bool,
+    url: &Url,
+    response: &Response,
+) -> Result<Option<Url>, Error> {
     let follows = match response.status().as_u16() {
-        301..=303 => matches!(request.method, Method::GET | Method::HEAD),
-        307 | 308 => request.body.is_empty(),
+        301..=303 => matches!(*method, Method::GET | Method::HEAD),
+        307 | 308 => is_empty,
         _ => false,
     };
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let Some(location) = location.filter(|_| follows) else { return Ok(None) };
     let target = url
         .join(location)
-        .map_err(|error| Error::protocol(&request.method, url, format!("redirects to no URL: {error}")))?;
+        .map_err(|error| Error::protocol(method, url, format!("redirects to no URL: {error}")))?;
     if !matches!(target.scheme(), "http" | "https") || (url.scheme() == "https" && target.scheme() == "http")
     {
         let reason = format!("redirects from {} to {}, which is refused", url.scheme(), target.scheme());
-        return Err(Error::protocol(&request.method, url, reason));
+        return Err(Error::protocol(method, url, reason));
     }
     Ok(Some(target))
 }
@@ -232,10 +248,12 @@ pub(crate) async fn status_error(
     method: &Method,
     url: &Url,
     response: Response,
-    authorized: bool,
+    authorization: &Authorization,
     (attempts, elapsed): (usize, Duration),
 ) -> Error {
     let status = response.status();
+    let retry_after = asked_patience(response.headers());
+    let skew = ClockSkew::of(response.headers());
     // What cannot be read explains nothing; the status still does.
     let body = tokio::time::timeout(PATIENCE, read_bounded(response, ERROR_LIMIT, PATIENCE)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
@@ -246,7 +264,11 @@ pub(crate) async fn status_error(
         status,
         errors,
         text,
-        authorized,
+        authorized: authorization.header().is_some(),
+        granted: authorization.granted(),
+        needed: Vec::new(),
+        retry_after,
+        skew,
         attempts,
         elapsed,
     }))

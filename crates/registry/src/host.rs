@@ -1,17 +1,21 @@
 //! One registry: where it is, what it asks for, and the tokens it gave.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use auth::{Credential, Secret};
+use base64::Engine as _;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 use oci::RegistryName;
+use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::challenge::Challenge;
 use crate::error::Error;
 use crate::exchange::{basic, sensitive};
+use crate::guard::Zone;
+use crate::redact::printable;
 use crate::scheme;
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -24,6 +28,8 @@ pub(crate) struct Host {
     /// What the registry asked for when it was first asked something; until then requests go without credentials.
     challenge: RwLock<Option<Challenge>>,
     tokens: Tokens,
+    /// Where the registry was reached; the most public place counts.
+    zone: Mutex<Option<Zone>>,
 }
 
 /// What a request carries to be let in.
@@ -50,16 +56,50 @@ impl Authorization {
     }
 }
 
+impl Authorization {
+    /// What a token is for, where it says so: the `access` claim of a JSON web token (token specification, "JWT"),
+    /// unproven.
+    pub(crate) fn granted(&self) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Claims {
+            access: Option<Vec<Access>>,
+        }
+        #[derive(Deserialize)]
+        struct Access {
+            r#type: String,
+            name: String,
+            actions: Vec<String>,
+        }
+        let Self::Token(token) = self else { return None };
+        let claims = token.expose().split('.').nth(1)?;
+        let claims =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+        let claims: Claims = serde_json::from_slice(&claims).ok()?;
+        let scope =
+            |access: Access| format!("{}:{}:{}", access.r#type, access.name, access.actions.join(","));
+        Some(
+            claims.access.unwrap_or_default().into_iter().map(scope).map(|scope| printable(&scope)).collect(),
+        )
+    }
+}
+
 impl Host {
     pub(crate) fn new(shared: Arc<Shared>, name: RegistryName) -> Self {
-        Self { shared, name, base: OnceCell::new(), challenge: RwLock::default(), tokens: Tokens::default() }
+        shared.transport.add_registry(&name);
+        Self {
+            shared,
+            name,
+            base: OnceCell::new(),
+            challenge: RwLock::default(),
+            tokens: Tokens::default(),
+            zone: Mutex::default(),
+        }
     }
 
     /// The URL of `path` on the registry; `path` begins behind `/v2/`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Error> {
         let base = self.base.get_or_try_init(|| async {
-            let scheme =
-                scheme::find(&self.name, self.shared.options.insecure, &self.shared.transport.resolver).await;
+            let scheme = scheme::find(&self.name, &self.shared).await;
             let text = format!("{scheme}://{}/v2/", self.name);
             let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };
             let base = Url::parse(&text)
@@ -82,6 +122,19 @@ impl Host {
         self.base.get().is_some_and(|base| base.origin() == url.origin())
     }
 
+    /// Notes where an answer of the registry's own came from.
+    pub(crate) fn reached(&self, zone: Zone) {
+        let mut known = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(known.map_or(zone, |known| known.min(zone)));
+    }
+
+    /// The zone that sends us to a URL: `None` for the registry's own. Of a registry that has not answered yet nothing
+    /// good is assumed.
+    pub(crate) fn sender(&self, url: &Url) -> Option<Zone> {
+        let zone = self.zone.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Zone::Public);
+        (!self.is_own(url)).then_some(zone)
+    }
+
     /// What a request for `scopes` has to carry, by all that is known of the registry.
     pub(crate) async fn authorization(
         &self,
@@ -98,7 +151,7 @@ impl Host {
         match (challenge, credential) {
             (_, Credential::RegistryToken(token)) => Ok(Authorization::Given(token)),
             (Challenge::Bearer(bearer), credential) => {
-                let token = self.tokens.get(&self.shared, &bearer, scopes, &credential).await?;
+                let token = self.tokens.get(self, &bearer, scopes, &credential).await?;
                 Ok(Authorization::Token(token))
             }
             (Challenge::Basic, Credential::Basic { username, password }) => {

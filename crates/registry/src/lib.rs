@@ -20,13 +20,19 @@
 //! ```
 
 mod body;
+mod catalog;
 mod challenge;
 mod client;
 mod error;
 mod exchange;
+mod guard;
 mod host;
 mod link;
+mod names;
 mod options;
+mod pages;
+mod proxies;
+mod rate_limit;
 mod redact;
 mod repository;
 mod resolve;
@@ -34,15 +40,19 @@ mod retry;
 mod scheme;
 mod scope;
 mod shared;
-mod tags;
 mod tls;
 mod token;
 mod transport;
+mod trouble;
 mod upload;
 mod warning;
 
 pub use client::Client;
-pub use error::{Error, RegistryError, StatusError};
+pub use error::{ClockSkew, Error, RegistryError, StatusError};
+pub use guard::AllowedHost;
 pub use options::Options;
-pub use repository::RegistryStore;
+pub use rate_limit::RateLimit;
+pub use repository::{Referrers, ReferrersSource, RegistryStore};
 pub use retry::Retries;
+pub use tls::{Identity, Tls, TlsError, read_certificates};
+pub use trouble::Trouble;

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use store::{Observer, Silent};
 
-use crate::Retries;
+use crate::{AllowedHost, Retries, Tls};
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Allows plain http for every registry, and any certificate (crane's `--insecure`).
+    /// Allows plain http for every registry, found out registry by registry, and any certificate (crane's `--insecure`).
     pub insecure: bool,
+    /// Speaks plain http to every registry, also with credentials.
+    pub plain_http: bool,
+    /// Which certificates are trusted and shown.
+    pub tls: Tls,
+    /// Where registries may send us though it is private or link-local.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// What the client calls itself.
     pub user_agent: String,
     /// A body that moves nothing for so long is given up, and continued with another request.
@@ -29,6 +35,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             insecure: false,
+            plain_http: false,
+            tls: Tls::default(),
+            allowed_hosts: Vec::new(),
             user_agent: concat!("hoist/", env!("CARGO_PKG_VERSION")).to_owned(),
             stall: Duration::from_secs(30),
             manifest_limit: 4 << 20,
@@ -42,6 +51,9 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("insecure", &self.insecure)
+            .field("plain_http", &self.plain_http)
+            .field("tls", &self.tls)
+            .field("allowed_hosts", &self.allowed_hosts)
             .field("user_agent", &self.user_agent)
             .field("stall", &self.stall)
             .field("manifest_limit", &self.manifest_limit)

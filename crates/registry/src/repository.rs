@@ -1,13 +1,16 @@
 //! One repository of a registry, as a store.
 
+mod deletion;
+mod referrers;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
@@ -18,10 +21,13 @@ use crate::body::Reading;
 use crate::error::Error;
 use crate::exchange::{Answer, Request};
 use crate::host::Host;
+use crate::names;
 use crate::scope::Scope;
-use crate::tags::Pages;
 use crate::transport::Lane;
+use crate::trouble::Trouble;
 use crate::upload::Target;
+
+pub use referrers::{Referrers, ReferrersSource};
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -127,14 +133,16 @@ impl RegistryStore {
             blob: blob.clone(),
             range: range.clone(),
         };
-        let missing = match reading(url).begin().await {
+        let mut missing = match reading(url).begin().await {
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => error,
             outcome => return outcome,
         };
         // A layer that registries may not hold says where else it is.
         for url in blob.urls.iter().filter_map(|url| Url::parse(url).ok()) {
-            if let Ok(stream) = reading(url).begin().await {
-                return Ok(stream);
+            match reading(url).begin().await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if error.trouble() == Some(Trouble::SentAstray) => missing = error,
+                Err(_) => {}
             }
         }
         Err(missing)
@@ -168,7 +176,7 @@ impl From<oci::ManifestError> for GetError {
     }
 }
 
-fn accept() -> HeaderMap {
+pub(crate) fn accept() -> HeaderMap {
     HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))])
 }
 
@@ -220,10 +228,22 @@ impl Store for RegistryStore {
         outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
     }
 
+    async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {
+        self.remove(selector).await
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxStream<'a, Result<Vec<Descriptor>, StoreError>> {
+        self.find_referrers(subject, artifact_type).map_ok(|page| page.descriptors).boxed()
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
         let doing = format!("listing the tags of {}", self.repository);
-        let pages = Pages::new(Arc::clone(&self.host), self.repository.path(), &self.scopes);
-        pages.stream().map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
+        let pages = names::tags(Arc::clone(&self.host), self.repository.path(), &self.scopes);
+        pages.map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
     }
 
     async fn contains(&self, blob: &Descriptor) -> Result<bool, StoreError> {

@@ -8,6 +8,10 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::AllowedHost;
+use crate::guard::{Refused, Zone};
+use crate::trouble::UnknownHost;
+
 /// Asks the machine's hosts file and name servers. `localhost` and the names below it are loopback addresses without
 /// asking anybody (RFC 6761).
 #[derive(Clone, Default)]
@@ -27,12 +31,11 @@ impl Resolver {
             io::Error::other(format!("no name server is configured, so {host:?} cannot be looked up"))
         })?;
         let found = system.lookup_ip(host).await.map_err(|error| {
-            let text = if error.is_no_records_found() {
-                format!("no such host: {host:?} is unknown to the name server")
+            if error.is_no_records_found() {
+                io::Error::new(io::ErrorKind::NotFound, UnknownHost(host.to_owned()))
             } else {
-                format!("looking up host {host:?}: {error}")
-            };
-            io::Error::new(io::ErrorKind::NotFound, text)
+                io::Error::new(io::ErrorKind::NotFound, format!("looking up host {host:?}: {error}"))
+            }
         })?;
         Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect())
     }
@@ -51,6 +54,38 @@ impl Resolve for Resolver {
             // The port of the URL replaces this one.
             let addresses = resolver.addresses(name.as_str(), 0).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Finds only addresses that a registry may send us to: the check is on what is dialled, so that no name server can
+/// answer one thing to the check and another to the connection.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    pub(crate) resolver: Resolver,
+    /// Where the registry was reached.
+    pub(crate) from: Zone,
+    pub(crate) allowed: Arc<[AllowedHost]>,
+}
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let Self { resolver, from, allowed } = self.clone();
+        Box::pin(async move {
+            let found = resolver.addresses(name.as_str(), 0).await?;
+            let refused = |address: &SocketAddr| {
+                let to = Zone::of(address.ip());
+                let allowed = allowed.iter().any(|allowed| allowed.has_address(address.ip()));
+                (!allowed && !from.may_send_to(to)).then_some(to)
+            };
+            let may: Vec<SocketAddr> =
+                found.iter().copied().filter(|address| refused(address).is_none()).collect();
+            match found.iter().find_map(refused).filter(|_| may.is_empty()) {
+                Some(to) => {
+                    Err(io::Error::other(Refused { host: name.as_str().to_owned(), from, to }).into())
+                }
+                None => Ok(Box::new(may.into_iter()) as Addrs),
+            }
         })
     }
 }

@@ -8,18 +8,32 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::resolve::Resolver;
+use crate::shared::Shared;
 use crate::tls;
+use crate::transport::Lane;
+use crate::trouble::Trouble;
 
 /// How long a server may take to show which protocol it speaks.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `https`, unless plain http may be used and is what the server speaks.
-pub(crate) async fn find(registry: &RegistryName, insecure: bool, resolver: &Resolver) -> &'static str {
-    if !insecure && !registry.may_be_http() {
+pub(crate) async fn find(registry: &RegistryName, shared: &Shared) -> &'static str {
+    if shared.options.plain_http {
+        return "http";
+    }
+    if !shared.options.insecure && !registry.may_be_http() {
         return "https";
     }
+    let by_https = Url::parse(&format!("https://{registry}/v2/"));
+    if let Ok(url) = by_https
+        && shared.transport.proxy(&url).is_some()
+    {
+        return if answers(&url, shared).await { "https" } else { "http" };
+    }
+    let resolver = &shared.transport.resolver;
     let (host, port) = (registry.host(), port(registry));
     match timeout(PATIENCE, speaks_tls(host, port.unwrap_or(443), resolver)).await {
         Ok(Some(true)) => "https",
@@ -29,6 +43,16 @@ pub(crate) async fn find(registry: &RegistryName, insecure: bool, resolver: &Res
         // The request itself will say what is wrong; on loopback that is likely a server meant to speak http.
         _ if port.is_some() && registry.is_loopback() => "http",
         _ => "https",
+    }
+}
+
+/// Whether there is an answer by https through the proxy, which lets no greeting pass that is not meant.
+async fn answers(url: &Url, shared: &Shared) -> bool {
+    let Ok(client) = shared.transport.client(Lane::Api, url, None) else { return true };
+    match client.get(url.clone()).timeout(PATIENCE).send().await {
+        Ok(_) => true,
+        // A proxy or a certificate that refuses is for the request itself to tell; what breaks off is no TLS.
+        Err(error) => !matches!(Trouble::of(&error), Some(Trouble::NotTls)),
     }
 }
 
@@ -42,7 +66,7 @@ async fn speaks_tls(host: &str, port: u16, resolver: &Resolver) -> Option<bool> 
     let mut stream = connect(host, port, resolver).await?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let mut greeting = Vec::new();
-    let mut connection = rustls::ClientConnection::new(Arc::new(tls::config(true)), name).ok()?;
+    let mut connection = rustls::ClientConnection::new(Arc::new(tls::probe()), name).ok()?;
     connection.write_tls(&mut greeting).ok()?;
     greeting.extend_from_slice(b"\r\n\r\n");
     stream.write_all(&greeting).await.ok()?;
@@ -69,9 +93,15 @@ async fn connect(host: &str, port: u16, resolver: &Resolver) -> Option<TcpStream
 
 #[cfg(test)]
 mod tests {
+    use auth::Keychain;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::Options;
+
+    fn shared(options: Options) -> Shared {
+        Shared::new(options, Keychain::default())
+    }
 
     /// A server that answers whatever comes with `answer` and hangs up.
     async fn server(answer: &'static [u8]) -> RegistryName {
@@ -95,13 +125,15 @@ mod tests {
             (b"", "http"),
         ] {
             let registry = server(answer).await;
-            assert_eq!(find(&registry, false, &Resolver::default()).await, expected, "{answer:?}");
+            assert_eq!(find(&registry, &shared(Options::default())).await, expected, "{answer:?}");
         }
     }
 
     #[tokio::test]
     async fn others_are_not_even_asked() {
         let registry = RegistryName::new("registry.invalid:5000").unwrap();
-        assert_eq!(find(&registry, false, &Resolver::default()).await, "https");
+        assert_eq!(find(&registry, &shared(Options::default())).await, "https");
+        let plain_http = Options { plain_http: true, ..Options::default() };
+        assert_eq!(find(&registry, &shared(plain_http)).await, "http");
     }
 }

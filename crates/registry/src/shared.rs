@@ -28,7 +28,8 @@ impl Shared {
 
     /// Credentials travel over https, over http only to this machine itself or where the user said so.
     pub(crate) fn may_carry_credentials(&self, url: &Url) -> Result<(), Error> {
-        if url.scheme() == "https" || is_loopback(url) || self.options.insecure {
+        let told = self.options.insecure || self.options.plain_http;
+        if url.scheme() == "https" || is_loopback(url) || told {
             Ok(())
         } else {
             Err(Error::InTheClear { url: redact::url(url) })
@@ -60,8 +61,13 @@ mod tests {
     #[test]
     fn credentials_over_http_stay_on_this_machine() {
         let may = |insecure, url: &str| {
-            let options = Options { insecure, ..Options::default() };
-            Shared::new(options, Keychain::default()).may_carry_credentials(&Url::parse(url).unwrap()).is_ok()
+            let may = |options| {
+                let shared = Shared::new(options, Keychain::default());
+                shared.may_carry_credentials(&Url::parse(url).unwrap()).is_ok()
+            };
+            let plain_http = may(Options { plain_http: insecure, ..Options::default() });
+            assert_eq!(may(Options { insecure, ..Options::default() }), plain_http, "{url}");
+            plain_http
         };
         for yes in [
             "https://h/",

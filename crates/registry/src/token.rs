@@ -6,6 +6,7 @@ use std::time::Duration;
 use auth::{Credential, Secret};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
+use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -14,10 +15,12 @@ use url::Url;
 
 use crate::challenge::Bearer;
 use crate::error::Error;
-use crate::exchange::{asked_patience, basic, is_worth_another, read_bounded, status_error};
+use crate::exchange::{
+    REDIRECTS, asked_patience, basic, is_worth_another, read_bounded, redirect, status_error,
+};
+use crate::host::{Authorization, Host};
 use crate::redact;
 use crate::scope::Scope;
-use crate::shared::Shared;
 use crate::transport::Lane;
 
 /// The largest answer of a token server, in bytes.
@@ -55,7 +58,7 @@ impl Tokens {
     /// A token for `scopes`, from memory or from the token server.
     pub(crate) async fn get(
         &self,
-        shared: &Shared,
+        host: &Host,
         bearer: &Bearer,
         scopes: &[Scope],
         credential: &Credential,
@@ -76,7 +79,7 @@ impl Tokens {
         };
         let outcome = fetch.get_or_init(|| async {
             let wanted = self.wanted(&fetch).unwrap_or_else(|| scopes.to_vec());
-            let token = ask(shared, bearer, &wanted, credential).await.map_err(Arc::new)?;
+            let token = ask(host, bearer, &wanted, credential).await.map_err(Arc::new)?;
             let secret = token.secret.clone();
             let mut known = lock(&self.known);
             known.retain(|old| !Scope::covers(&wanted, &old.scopes));
@@ -127,7 +130,7 @@ impl Answer {
 }
 
 async fn ask(
-    shared: &Shared,
+    host: &Host,
     bearer: &Bearer,
     scopes: &[Scope],
     credential: &Credential,
@@ -138,11 +141,11 @@ async fn ask(
         reason: format!("the registry names this as its token server, but it is no URL: {error}"),
     })?;
     if *credential != Credential::Anonymous {
-        shared.may_carry_credentials(&realm)?;
+        host.shared.may_carry_credentials(&realm)?;
     }
     let asked_at = Instant::now();
     let question = Question::new(realm, bearer, scopes, credential);
-    let answer = question.send(shared).await?;
+    let answer = question.send(host).await?;
     // Renewed when a tenth of its life is left, so that a request on its way still finds it good.
     let life = answer.life();
     let renew_at = asked_at + life.saturating_sub((life / 10).min(Duration::from_secs(30)));
@@ -196,14 +199,15 @@ impl Question {
     }
 
     /// Sends it until there is an answer, or it is clear that there will be none.
-    async fn send(&self, shared: &Shared) -> Result<Answer, Error> {
+    async fn send(&self, host: &Host) -> Result<Answer, Error> {
+        let shared = &host.shared;
         let started = Instant::now();
         let retries = shared.options.retries;
         let mut waits = retries.schedule();
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (error, asked) = match self.attempt(shared, (attempts, started)).await {
+            let (error, asked) = match self.attempt(host, (attempts, started)).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -217,36 +221,66 @@ impl Question {
     /// Sends it once. A failure comes with the patience that the token server asks for.
     async fn attempt(
         &self,
-        shared: &Shared,
+        host: &Host,
         (attempts, started): (usize, Instant),
     ) -> Result<Answer, (Error, Option<Duration>)> {
-        let Self { method, url, .. } = self;
-        tracing::debug!(target: "hoist::http", "--> {method} {} (for a token)", redact::url(url));
-        let mut headers = shared.transport.headers.clone();
-        headers.extend(self.headers.clone());
-        let client = shared.transport.client(Lane::Api, url);
-        let mut request = client.request(method.clone(), url.clone()).headers(headers).timeout(PATIENCE);
-        if *method == Method::POST {
-            let form: Vec<(&str, &str)> =
-                self.form.iter().map(|(name, value)| (*name, value.expose())).collect();
-            request = request.form(&form);
-        }
+        let method = &self.method;
         let effort = || (attempts, started.elapsed());
-        let broken = |source| (Error::network(method, url, source, effort()), None);
-        let response = request.send().await.map_err(|error| broken(error.without_url().into()))?;
-        let status = response.status();
-        tracing::debug!(target: "hoist::http", "<-- {status} (the token is not shown)");
-        if !status.is_success() {
-            let asked = asked_patience(response.headers());
-            let authorized = self.headers.contains_key(AUTHORIZATION) || !self.form.is_empty();
-            return Err((status_error(method, url, response, authorized, effort()).await, asked));
+        let mut url = self.url.clone();
+        let mut sender = host.sender(&url);
+        for _ in 0..=REDIRECTS {
+            tracing::debug!(target: "hoist::http", "--> {method} {} (for a token)", redact::url(&url));
+            let broken = |source| (Error::network(method, &url, source, effort()), None);
+            let transport = &host.shared.transport;
+            let client = transport.client(Lane::Api, &url, sender).map_err(|error| (error, None))?;
+            let sent = self.request(&client, &url, &transport.headers).send().await;
+            let response = sent.map_err(|error| broken(transport.explain(&url, error)))?;
+            let status = response.status();
+            tracing::debug!(target: "hoist::http", "<-- {status} (the token is not shown)");
+            if status.is_success() {
+                let body = read_bounded(response, LIMIT, PATIENCE).await.map_err(broken)?;
+                let too_large = || (Error::TooLarge { url: redact::url(&url), limit: LIMIT }, None);
+                return serde_json::from_slice(&body.ok_or_else(too_large)?).map_err(|_| {
+                    let reason = "the token server's answer is not the JSON it should be";
+                    (Error::protocol(method, &url, reason), None)
+                });
+            }
+            match redirect(method, self.form.is_empty(), &url, &response).map_err(|error| (error, None))? {
+                Some(target) => {
+                    let here = transport.reached(&url, response.remote_addr());
+                    sender = Some(sender.map_or(here, |before| before.min(here)));
+                    url = target;
+                }
+                None => {
+                    let asked = asked_patience(response.headers());
+                    // What it carried is not told apart here: the answer is about the credential, not about a token.
+                    let carried = self.headers.get(AUTHORIZATION).cloned();
+                    let carried = match carried {
+                        Some(value) => Authorization::Basic(value),
+                        None if self.form.is_empty() => Authorization::Nothing,
+                        None => Authorization::Given(Secret::default()),
+                    };
+                    return Err((status_error(method, &url, response, &carried, effort()).await, asked));
+                }
+            }
         }
-        let body = read_bounded(response, LIMIT, PATIENCE).await.map_err(broken)?;
-        let body = body.ok_or_else(|| (Error::TooLarge { url: redact::url(url), limit: LIMIT }, None))?;
-        serde_json::from_slice(&body).map_err(|_| {
-            let reason = "the token server's answer is not the JSON it should be";
-            (Error::protocol(method, url, reason), None)
-        })
+        Err((Error::protocol(method, &self.url, "too many redirects"), None))
+    }
+
+    /// The request to a URL: the realm's, or one that it redirects to. Only the realm's own origin gets what is secret.
+    fn request(&self, client: &Client, url: &Url, user_s: &HeaderMap) -> RequestBuilder {
+        let request = client.request(self.method.clone(), url.clone()).timeout(PATIENCE);
+        if url.origin() != self.url.origin() {
+            return request;
+        }
+        let mut headers = user_s.clone();
+        headers.extend(self.headers.clone());
+        let request = request.headers(headers);
+        if self.form.is_empty() {
+            return request;
+        }
+        let form: Vec<(&str, &str)> = self.form.iter().map(|(name, value)| (*name, value.expose())).collect();
+        request.form(&form)
     }
 }
 

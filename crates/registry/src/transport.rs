@@ -1,6 +1,10 @@
-//! The HTTP clients: for questions and for bodies, each with the environment's proxies and without.
+//! The HTTP clients: for questions and for bodies, direct and through proxies, with the certificates of a host, and
+//! guarded where a registry sends us.
 
-use std::sync::OnceLock;
+use std::collections::{HashMap, HashSet};
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,12 +13,15 @@ use reqwest::Client;
 use rustls::ClientConfig;
 use url::Url;
 
-use crate::Options;
-use crate::resolve::Resolver;
-use crate::tls;
+use crate::guard::{Refused, Zone};
+use crate::proxies::Proxies;
+use crate::resolve::{Guarded, Resolver};
+use crate::tls::{self, HostFolders, Tls, TlsError};
+use crate::trouble::ThroughProxy;
+use crate::{AllowedHost, Error, Options, redact};
 
 /// Which kind of exchange a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// Manifests, lists, and everything else that is short. HTTP/2 where the registry speaks it.
     Api,
@@ -23,14 +30,48 @@ pub(crate) enum Lane {
     Bulk,
 }
 
+/// What sets a client apart from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    lane: Lane,
+    route: Route,
+    trust: Trust,
+}
+
+/// The way to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Route {
+    /// The proxy knows it.
+    Proxied,
+    /// To wherever it is.
+    Direct,
+    /// Only to where a registry in this zone may send us.
+    Guarded(Zone),
+}
+
+/// Which certificates count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Trust {
+    /// None: it is http.
+    Nothing,
+    /// The same as for all.
+    Usual,
+    /// This authority has its own.
+    Of(String),
+}
+
 pub(crate) struct Transport {
     pub(crate) resolver: Resolver,
     /// The user's own for every request to a registry or its token server (docker's `HttpHeaders`); maybe secret.
     pub(crate) headers: HeaderMap,
-    tls: ClientConfig,
-    user_agent: String,
-    /// By lane, and by whether a proxy may stand between.
-    clients: [[OnceLock<Client>; 2]; 2],
+    proxies: Proxies,
+    allowed: Arc<[AllowedHost]>,
+    tls: Tls,
+    folders: HostFolders,
+    /// The hosts of the registries that were asked for: those that see the client's certificate.
+    registries: Mutex<HashSet<String>>,
+    user_agent: HeaderValue,
+    clients: Mutex<HashMap<Kind, Client>>,
 }
 
 /// Whether a URL leads to this machine itself.
@@ -47,48 +88,135 @@ impl Transport {
             value.set_sensitive(true);
             Some((name, value))
         });
+        let skip_verify = options.insecure || options.tls.skip_verify;
         Self {
             resolver: Resolver::default(),
-            tls: tls::config(options.insecure),
             headers: headers.collect(),
-            user_agent: options.user_agent.clone(),
-            clients: Default::default(),
+            proxies: Proxies::of_environment(),
+            allowed: options.allowed_hosts.clone().into(),
+            tls: Tls { skip_verify, ..options.tls.clone() },
+            folders: HostFolders::new(options.tls.host_folders.clone()),
+            registries: Mutex::default(),
+            user_agent: options.user_agent.parse().unwrap_or_else(|_| HeaderValue::from_static("hoist")),
+            clients: Mutex::default(),
         }
     }
 
-    /// The client for a URL. The environment's proxies (`HTTPS_PROXY` and the like) are never asked for what is on this
-    /// machine, as in Go.
-    pub(crate) fn client(&self, lane: Lane, url: &Url) -> &Client {
-        let direct = is_loopback(url);
-        let protocols: &[&[u8]] = match lane {
+    /// Makes a host one of those that see the client's certificate.
+    pub(crate) fn add_registry(&self, name: &RegistryName) {
+        lock(&self.registries).insert(name.host().to_ascii_lowercase());
+    }
+
+    /// The proxy between us and a URL, without its credentials.
+    pub(crate) fn proxy(&self, url: &Url) -> Option<String> {
+        self.proxies.of(url)
+    }
+
+    /// A failed exchange, with the proxy if that is where it failed. The error names no URL, as that may be signed.
+    pub(crate) fn explain(&self, url: &Url, error: reqwest::Error) -> Box<dyn StdError + Send + Sync> {
+        let source = error.without_url();
+        match self.proxy(url).filter(|_| source.is_connect()) {
+            Some(proxy) => ThroughProxy { proxy, source }.into(),
+            None => source.into(),
+        }
+    }
+
+    /// Where an answer came from: by the address, or by the name where a proxy hides that.
+    pub(crate) fn reached(&self, url: &Url, address: Option<SocketAddr>) -> Zone {
+        match address.filter(|_| self.proxy(url).is_none()) {
+            Some(address) => Zone::of(address.ip()),
+            None => Zone::of_name(url),
+        }
+    }
+
+    /// The client for a URL; `sent_from` is the zone of the registry that sends us there, if it is not the registry
+    /// itself.
+    pub(crate) fn client(&self, lane: Lane, url: &Url, sent_from: Option<Zone>) -> Result<Client, Error> {
+        let route = self
+            .route(url, sent_from)
+            .map_err(|refused| Error::Refused { url: redact::url(url), reason: refused.to_string() })?;
+        let kind = Kind { lane, route, trust: self.trust(url)? };
+        if let Some(client) = lock(&self.clients).get(&kind) {
+            return Ok(client.clone());
+        }
+        let client = self.build(&kind, url)?;
+        Ok(lock(&self.clients).entry(kind).or_insert(client).clone())
+    }
+
+    fn route(&self, url: &Url, sent_from: Option<Zone>) -> Result<Route, Refused> {
+        let proxied = self.proxy(url).is_some();
+        let direct = if proxied { Route::Proxied } else { Route::Direct };
+        let Some(from) = sent_from else { return Ok(direct) };
+        if self.allowed.iter().any(|allowed| allowed.has_url(url)) {
+            return Ok(direct);
+        }
+        let told = if proxied { Some(Zone::of_name(url)) } else { Zone::of_literal(url) };
+        if let Some(to) = told.filter(|&to| !from.may_send_to(to)) {
+            return Err(Refused { host: url.host_str().unwrap_or_default().to_owned(), from, to });
+        }
+        Ok(if proxied { Route::Proxied } else { Route::Guarded(from) })
+    }
+
+    fn trust(&self, url: &Url) -> Result<Trust, TlsError> {
+        // A proxy may itself be reached by https.
+        if url.scheme() != "https" && self.proxy(url).is_none() {
+            return Ok(Trust::Nothing);
+        }
+        let own = self.folders.of(url)?.is_some() || (self.tls.identity.is_some() && self.is_registry(url));
+        Ok(if own { Trust::Of(tls::authority(url)) } else { Trust::Usual })
+    }
+
+    fn is_registry(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        lock(&self.registries).contains(host.trim_start_matches('[').trim_end_matches(']'))
+    }
+
+    fn tls(&self, trust: &Trust, url: &Url) -> Result<ClientConfig, TlsError> {
+        if *trust == Trust::Nothing {
+            // Reading the system's roots takes longer than many a command.
+            return Ok(tls::probe());
+        }
+        let files = self.folders.of(url)?;
+        let mut roots = self.tls.roots.clone();
+        let mut identity = self.tls.identity.clone().filter(|_| self.is_registry(url));
+        if let Some(files) = files {
+            roots.extend(files.roots.iter().cloned());
+            identity = identity.or_else(|| files.identity.clone());
+        }
+        tls::config(self.tls.skip_verify, roots, identity.as_deref())
+    }
+
+    fn build(&self, kind: &Kind, url: &Url) -> Result<Client, TlsError> {
+        let mut tls = self.tls(&kind.trust, url)?;
+        let protocols: &[&[u8]] = match kind.lane {
             Lane::Api => &[b"h2", b"http/1.1"],
             Lane::Bulk => &[b"http/1.1"],
         };
-        let [api, bulk] = &self.clients;
-        let [proxied, unproxied] = if lane == Lane::Api { api } else { bulk };
-        let client = if direct { unproxied } else { proxied };
-        client.get_or_init(|| self.build(protocols, direct))
-    }
-
-    fn build(&self, protocols: &[&[u8]], direct: bool) -> Client {
-        let mut tls = self.tls.clone();
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
-            .dns_resolver(self.resolver.clone())
-            .user_agent(&self.user_agent)
+            .user_agent(self.user_agent.clone())
             .connect_timeout(Duration::from_secs(20))
             .pool_idle_timeout(Duration::from_mins(1))
             // Redirects are followed by hand: credentials stay with their host, and uploads are never re-sent.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false);
-        if protocols.len() == 1 {
+        builder = match kind.route {
+            Route::Guarded(from) => {
+                let (resolver, allowed) = (self.resolver.clone(), Arc::clone(&self.allowed));
+                builder.no_proxy().dns_resolver(Guarded { resolver, from, allowed })
+            }
+            Route::Direct => builder.no_proxy().dns_resolver(self.resolver.clone()),
+            Route::Proxied => builder.dns_resolver(self.resolver.clone()),
+        };
+        if kind.lane == Lane::Bulk {
             builder = builder.http1_only();
         }
-        if direct {
-            builder = builder.no_proxy();
-        }
-        // Building fails only for a TLS backend or an agent text that it does not understand.
-        builder.build().expect("the TLS configuration is rustls' own and the agent is printable")
+        // Building fails only for a TLS backend that it does not understand.
+        Ok(builder.build().expect("the TLS configuration is rustls's"))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

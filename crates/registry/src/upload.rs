@@ -148,12 +148,17 @@ impl Upload {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
         let body = if blob.size == 0 { reqwest::Body::from("") } else { reqwest::Body::wrap_stream(pieces) };
         let started = Instant::now();
-        let network = |error: reqwest::Error| {
-            Error::network(&Method::PUT, &url, error.without_url(), (1, started.elapsed()))
+        let network = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Error::network(&Method::PUT, &url, error, (1, started.elapsed()))
         };
-        let request =
-            host.shared.transport.client(Lane::Bulk, &url).put(url.clone()).headers(headers).body(body);
-        let response = host.exchange(Lane::Bulk, request.build().map_err(network)?).await.map_err(network)?;
+        let client = host.shared.transport.client(Lane::Bulk, &url, host.sender(&url))?;
+        let request = client
+            .put(url.clone())
+            .headers(headers)
+            .body(body)
+            .build()
+            .map_err(|error| network(error.into()))?;
+        let response = host.exchange(&client, request).await.map_err(network)?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
@@ -162,8 +167,8 @@ impl Upload {
         if status == StatusCode::UNAUTHORIZED && own {
             host.challenged(response.headers(), &authorization, &mut target.scopes.clone(), true);
         }
-        let authorized = authorization.header().is_some();
-        Err(status_error(&Method::PUT, &url, response, authorized, (1, started.elapsed())).await)
+        let error = status_error(&Method::PUT, &url, response, &authorization, (1, started.elapsed())).await;
+        Err(error.needing(&target.scopes))
     }
 }
 

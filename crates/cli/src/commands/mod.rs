@@ -1,12 +1,16 @@
 //! The verbs, one file each: arguments, one call of the library, and what is printed.
 
 pub(crate) mod blob;
+pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod copy;
+pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod export;
 pub(crate) mod ls;
 pub(crate) mod manifest;
+pub(crate) mod ratelimit;
+pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod tag;
 pub(crate) mod tour;
@@ -20,12 +24,16 @@ use crate::failure::Failure;
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Blob(args) => blob::run(context, args).await,
+        Command::Catalog(args) => catalog::run(context, args).await,
         Command::Config(args) => config::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
+        Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Manifest(args) => manifest::run(context, args).await,
+        Command::Ratelimit(args) => ratelimit::run(context, args).await,
+        Command::Referrers(args) => referrers::run(context, args).await,
         Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,
         Command::Tour(args) => tour::run(context, args).await,

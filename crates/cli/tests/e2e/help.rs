@@ -14,7 +14,21 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
-        "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour", "version",
+        "blob",
+        "catalog",
+        "config",
+        "copy",
+        "delete",
+        "digest",
+        "export",
+        "ls",
+        "manifest",
+        "ratelimit",
+        "referrers",
+        "registry",
+        "tag",
+        "tour",
+        "version",
         "help",
     ];
     assert_eq!(verbs, expected);

@@ -3,15 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod article;
+mod catalog;
 mod closed;
 mod copies;
 mod crane;
 mod damage;
+mod delete;
 mod disk;
 mod exports;
 mod help;
 mod peers;
+mod ratelimit;
 mod references;
+mod referrers;
 mod requests;
 mod secrets;
 mod self_contained;

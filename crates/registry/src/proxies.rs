@@ -1,0 +1,85 @@
+//! The environment's proxies: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in capitals or not.
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
+
+use crate::transport::is_loopback;
+
+/// Which URLs are asked through a proxy. What is on this machine never is, as in Go.
+pub(crate) struct Proxies {
+    matcher: Matcher,
+    /// `host:port` of `NO_PROXY`, which the matcher does not know.
+    direct: Vec<String>,
+}
+
+impl Proxies {
+    pub(crate) fn of_environment() -> Self {
+        let no_proxy = ["no_proxy", "NO_PROXY"].iter().find_map(|name| std::env::var(name).ok());
+        let direct = no_proxy.unwrap_or_default().to_ascii_lowercase();
+        let direct = direct.split(',').map(|entry| entry.trim().to_owned());
+        Self { matcher: Matcher::from_env(), direct: direct.filter(|entry| entry.contains(':')).collect() }
+    }
+
+    /// The proxy of a URL, without its credentials.
+    pub(crate) fn of(&self, url: &Url) -> Option<String> {
+        if is_loopback(url) || self.is_direct(url) {
+            return None;
+        }
+        let uri: Uri = url.as_str().parse().ok()?;
+        let proxy = self.matcher.intercept(&uri)?;
+        let proxy = proxy.uri();
+        Some(format!("{}://{}", proxy.scheme_str().unwrap_or("http"), host_and_port(proxy)))
+    }
+
+    fn is_direct(&self, url: &Url) -> bool {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
+        self.direct.iter().any(|entry| {
+            let Some((name, of)) = entry.rsplit_once(':') else { return false };
+            let below = name.strip_prefix('.').or_else(|| name.strip_prefix("*.")).unwrap_or(name);
+            of.parse() == Ok(port)
+                && (host == below || host.strip_suffix(below).is_some_and(|rest| rest.ends_with('.')))
+        })
+    }
+}
+
+fn host_and_port(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(no_proxy: &str) -> Proxies {
+        let matcher =
+            Matcher::builder().https("http://u:s3cret@proxy.corp:3128").no(no_proxy.to_owned()).build();
+        Proxies { matcher, direct: no_proxy.split(',').map(str::to_owned).collect() }
+    }
+
+    #[test]
+    fn who_is_asked_through_a_proxy() {
+        let of = |no_proxy: &str, url: &str| proxies(no_proxy).of(&Url::parse(url).unwrap());
+        assert_eq!(of("", "https://ghcr.io/v2/").as_deref(), Some("http://proxy.corp:3128"));
+        assert_eq!(of("", "http://ghcr.io/v2/"), None, "there is none for http");
+        for direct in
+            ["https://localhost:5000/", "https://127.0.0.9/", "https://[::1]/", "https://a.localhost/"]
+        {
+            assert_eq!(of("", direct), None, "{direct}");
+        }
+        for (no_proxy, url) in [
+            ("ghcr.io", "https://ghcr.io/"),
+            ("ghcr.io:443", "https://ghcr.io/"),
+            ("corp:5000", "https://r.corp:5000/"),
+            (".corp", "https://r.corp/"),
+            ("10.0.0.0/8", "https://10.1.1.1/"),
+            ("*", "https://ghcr.io/"),
+        ] {
+            assert_eq!(of(no_proxy, url), None, "{no_proxy} {url}");
+        }
+        for (no_proxy, url) in [("ghcr.io:5000", "https://ghcr.io/"), ("orp:443", "https://r.corp/")] {
+            assert!(of(no_proxy, url).is_some(), "{no_proxy} {url}");
+        }
+    }
+}
