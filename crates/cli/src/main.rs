@@ -12,6 +12,7 @@ mod progress;
 mod settings;
 mod tour;
 mod ui;
+mod versions;
 
 fn main() -> std::process::ExitCode {
     if jq::evaluator::is_meant() { jq::evaluator::main() } else { app::main() }
