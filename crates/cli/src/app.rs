@@ -79,6 +79,8 @@ fn usage(ui: &Ui, error: &clap::Error) -> ExitCode {
     for line in lines {
         if let Some(tip) = line.strip_prefix("tip: ") {
             hints.push(tip.to_owned());
+        } else if line.starts_with("[possible values: ") {
+            hints.push(line.trim_matches(['[', ']']).to_owned());
         } else if line.starts_with('<') || line.starts_with("--") {
             // The arguments that are missing stand each on a line of its own.
             cause = format!("{cause} {line}");

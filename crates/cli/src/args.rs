@@ -1,6 +1,9 @@
 //! What may be typed. Flags are crane's, and some more; the doc comments are the help.
 
+use std::ffi::OsString;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind::DisplayHelp;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
@@ -8,7 +11,8 @@ use crate::settings::PlatformChoice;
 
 /// Look into, copy and serve container images and every other OCI artifact, without a container runtime.
 ///
-/// A crane command line works unchanged. What goes beyond crane is marked with (+).
+/// A crane command line works unchanged. What goes beyond crane is marked with (+). Switches take a value too, as Go's
+/// do: `--insecure=false`.
 #[derive(Debug, Parser)]
 #[command(name = "hoist", version, args_override_self = true, disable_help_subcommand = false)]
 pub(crate) struct Args {
@@ -39,6 +43,10 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Blob(commands::blob::Args),
     Catalog(commands::catalog::Args),
+    /// What the scripts of `completion` call; no verb of its own.
+    #[command(skip)]
+    Complete(commands::completion::Request),
+    Completion(commands::completion::Args),
     Config(commands::config::Args),
     #[command(visible_alias = "cp")]
     Copy(commands::copy::Args),
@@ -46,6 +54,7 @@ pub(crate) enum Command {
     Digest(commands::digest::Args),
     Export(commands::export::Args),
     Ls(commands::ls::Args),
+    Man(commands::man::Args),
     Manifest(commands::manifest::Args),
     Ratelimit(commands::ratelimit::Args),
     Referrers(commands::referrers::Args),
@@ -57,8 +66,27 @@ pub(crate) enum Command {
 
 impl Args {
     /// Parses a command line, the program's name first.
-    pub(crate) fn read(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&go_switches(Self::command()).try_get_matches_from(words)?)
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        if let Some(request) = commands::completion::Request::of(&words) {
+            let mut args = Self::parsed(&words[..1])?;
+            args.global.insecure = request.is_insecure();
+            args.command = Some(Command::Complete(request));
+            return Ok(args);
+        }
+        Self::parsed(&words)
+    }
+
+    fn parsed(words: &[OsString]) -> Result<Self, clap::Error> {
+        let failed = match go_switches(Self::command()).try_get_matches_from(words) {
+            Ok(matches) => return Self::from_arg_matches(&matches),
+            Err(error) => error,
+        };
+        // The help of switches as switches: what they take besides is told in one place.
+        match Self::command().try_get_matches_from(words) {
+            Err(help) if failed.kind() == DisplayHelp && help.kind() == DisplayHelp => Err(help),
+            _ => Err(failed),
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 pub(crate) mod blob;
 pub(crate) mod catalog;
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod export;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod ratelimit;
 pub(crate) mod referrers;
@@ -25,12 +27,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     match command {
         Command::Blob(args) => blob::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
+        Command::Complete(request) => completion::complete(context, request).await,
+        Command::Completion(args) => completion::run(&context.ui, &args),
         Command::Config(args) => config::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
+        Command::Man(args) => man::run(&context.ui, &args),
         Command::Manifest(args) => manifest::run(context, args).await,
         Command::Ratelimit(args) => ratelimit::run(context, args).await,
         Command::Referrers(args) => referrers::run(context, args).await,

@@ -33,6 +33,14 @@ pub(super) enum End {
     Closed,
 }
 
+/// Takes what comes out, piece by piece, and says whether it was taken.
+type Emit<'a> = dyn FnMut(Output<'_>) -> io::Result<()> + 'a;
+
+/// Puts something on standard error.
+type Note<'a> = RefCell<dyn FnMut(&[u8]) + 'a>;
+
+type Function = (&'static str, Box<[Bind]>, RunPtr<Data>);
+
 /// What the functions of this house work with.
 struct Data;
 
@@ -44,8 +52,7 @@ impl DataT for Data {
 #[derive(Clone)]
 struct Run<'a> {
     lut: &'a Lut<Data>,
-    /// Puts something on standard error.
-    note: &'a RefCell<dyn FnMut(&[u8]) + 'a>,
+    note: &'a Note<'a>,
     /// The message of `halt_error`.
     last_words: &'a RefCell<Option<String>>,
 }
@@ -79,8 +86,8 @@ impl Program {
             .map_err(|errors| first(errors, |errors| undefined(expression, &errors)))
     }
 
-    /// Runs it on a JSON document. `emit` gets what comes out, piece by piece, and says whether it was taken.
-    pub(super) fn run(&self, document: &[u8], emit: &mut dyn FnMut(Output<'_>) -> io::Result<()>) -> End {
+    /// Runs it on a JSON document.
+    pub(super) fn run(&self, document: &[u8], emit: &mut Emit<'_>) -> End {
         let document = match read::parse_single(document) {
             Ok(document) => document,
             Err(error) => return End::Failed(format!("the document is no JSON: {error}")),
@@ -112,11 +119,7 @@ impl Program {
 }
 
 /// What an exception that nothing caught means.
-fn end(
-    exception: Exn<'_, Val>,
-    last_words: Option<String>,
-    emit: &RefCell<&mut dyn FnMut(Output<'_>) -> io::Result<()>>,
-) -> End {
+fn end(exception: Exn<'_, Val>, last_words: Option<String>, emit: &RefCell<&mut Emit<'_>>) -> End {
     let exception = match exception.get_err() {
         Ok(error) => return End::Failed(error_text(error)),
         Err(exception) => exception,
@@ -140,7 +143,7 @@ fn error_text(error: Error<Val>) -> String {
 
 /// The functions that have to be otherwise here than in jaq's library: no environment, no second input, no logger.
 fn functions() -> impl Iterator<Item = jaq_core::native::Fun<Data>> {
-    let functions: [(&'static str, Box<[Bind]>, RunPtr<Data>); 6] = [
+    let functions: [Function; 6] = [
         ("env", v(0), |_| bome(Ok(Val::obj(jaq_json::Map::default())))),
         ("input", v(0), |_| bome(Err(Error::str("No more inputs")))),
         ("inputs", v(0), |_| Box::new(std::iter::empty())),
@@ -288,7 +291,7 @@ mod tests {
         for (expression, document, expected) in [
             ("@csv", r#"[1, "a\"b", null, true, 1.10]"#, "1,\"a\"\"b\",,true,1.10\n"),
             ("@tsv", r#"["a\tb", 1, null, "c\\d\ne"]"#, "a\\tb\t1\t\tc\\\\d\\ne\n"),
-            ("format(\"csv\"), format(\"base64\")", r#"[1]"#, "1\nWzFd\n"),
+            ("format(\"csv\"), format(\"base64\")", "[1]", "1\nWzFd\n"),
             ("IN(1, 2), IN(3)", "1", "true\nfalse\n"),
             ("INDEX(.id) | .x.n", r#"[{"id": "x", "n": 5}]"#, "5\n"),
             ("[leaf_paths] | tojson", r#"{"a": [1]}"#, "[[\"a\",0]]\n"),

@@ -5,12 +5,12 @@ use jaq_json::{Num, Val};
 /// A value of the result, with a line end: a string raw, anything else as JSON.
 ///
 /// # Errors
-/// An object has a key that is no string, which JSON cannot say.
+/// An object has a key that is no string, which JSON cannot say; or it is nested too deep.
 pub(super) fn line(value: &Val) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     match value {
         Val::TStr(text) => out.extend_from_slice(text),
-        value => write(&mut out, value, Some(0))?,
+        value => write(&mut out, value, 0)?,
     }
     out.push(b'\n');
     Ok(out)
@@ -35,8 +35,14 @@ pub(super) fn shortened(text: &str) -> String {
     format!("{head} … {tail}")
 }
 
-/// Writes a value, laid out if `depth` is given.
-fn write(out: &mut Vec<u8>, value: &Val, depth: Option<usize>) -> Result<(), String> {
+/// How deep a value may be nested. The indentation alone grows with the square.
+const DEEPEST: usize = 1000;
+
+/// Writes a value that lies so deep in others.
+fn write(out: &mut Vec<u8>, value: &Val, depth: usize) -> Result<(), String> {
+    if depth > DEEPEST {
+        return Err(format!("a value nested more than {DEEPEST} levels deep is not printed"));
+    }
     match value {
         Val::Null => out.extend_from_slice(b"null"),
         Val::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -46,7 +52,7 @@ fn write(out: &mut Vec<u8>, value: &Val, depth: Option<usize>) -> Result<(), Str
             out.push(b'[');
             for (index, value) in values.iter().enumerate() {
                 item(out, index, depth);
-                write(out, value, depth.map(|depth| depth + 1))?;
+                write(out, value, depth + 1)?;
             }
             close(out, b']', values.len(), depth);
         }
@@ -61,8 +67,8 @@ fn write(out: &mut Vec<u8>, value: &Val, depth: Option<usize>) -> Result<(), Str
                     ));
                 };
                 string(out, key);
-                out.extend_from_slice(if depth.is_some() { b": " } else { b":" });
-                write(out, value, depth.map(|depth| depth + 1))?;
+                out.extend_from_slice(b": ");
+                write(out, value, depth + 1)?;
             }
             close(out, b'}', values.len(), depth);
         }
@@ -70,17 +76,15 @@ fn write(out: &mut Vec<u8>, value: &Val, depth: Option<usize>) -> Result<(), Str
     Ok(())
 }
 
-fn item(out: &mut Vec<u8>, index: usize, depth: Option<usize>) {
+fn item(out: &mut Vec<u8>, index: usize, depth: usize) {
     if index > 0 {
         out.push(b',');
     }
-    if let Some(depth) = depth {
-        indent(out, depth + 1);
-    }
+    indent(out, depth + 1);
 }
 
-fn close(out: &mut Vec<u8>, bracket: u8, items: usize, depth: Option<usize>) {
-    if let Some(depth) = depth.filter(|_| items > 0) {
+fn close(out: &mut Vec<u8>, bracket: u8, items: usize, depth: usize) {
+    if items > 0 {
         indent(out, depth);
     }
     out.push(bracket);

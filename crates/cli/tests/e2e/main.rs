@@ -5,6 +5,7 @@
 mod article;
 mod catalog;
 mod closed;
+mod completion;
 mod copies;
 mod crane;
 mod damage;
@@ -12,6 +13,9 @@ mod delete;
 mod disk;
 mod exports;
 mod help;
+mod json;
+mod ls;
+mod man;
 mod peers;
 mod ratelimit;
 mod references;
