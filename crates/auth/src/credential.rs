@@ -44,6 +44,8 @@ pub struct Found {
 pub enum Origin {
     /// Nobody had one; the credential is [`Credential::Anonymous`].
     Nowhere,
+    /// The program that made the keychain.
+    Given,
     /// An entry under `auths` of a file.
     File {
         /// The file.

@@ -6,6 +6,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind::DisplayHelp;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use registry::AllowedHost;
+
+use crate::access::Access;
 use crate::commands;
 use crate::settings::PlatformChoice;
 
@@ -37,6 +40,12 @@ pub(crate) struct Global {
     /// Show all requests and answers, without secrets
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
+    /// A place that registries may send hoist to though it is private: a host, HOST:PORT, or a range such as
+    /// `10.0.0.0/8` (+)
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(crate) allow_host: Vec<AllowedHost>,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +58,7 @@ pub(crate) enum Command {
     Completion(commands::completion::Args),
     Config(commands::config::Args),
     #[command(visible_alias = "cp")]
-    Copy(commands::copy::Args),
+    Copy(Box<commands::copy::Args>),
     Delete(commands::delete::Args),
     Digest(commands::digest::Args),
     Export(commands::export::Args),

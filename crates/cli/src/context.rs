@@ -1,5 +1,6 @@
 //! What a command works with.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use registry::{Client, Options, RegistryStore};
 use store::{Event, Observer};
 use tempfile::TempDir;
 
+use crate::access::Access;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -20,13 +22,15 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) ui: Ui,
     scratch: Scratch,
+    /// Whether there are credentials at all.
+    anonymous: bool,
     /// Made for the first request: what needs no registry needs no credentials either.
     client: Arc<OnceLock<Client>>,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings, ui: Ui, scratch: Scratch) -> Self {
-        Self { settings, ui, scratch, client: Arc::default() }
+        Self { settings, ui, scratch, anonymous: false, client: Arc::default() }
     }
 
     /// The same, but for the output.
@@ -34,19 +38,27 @@ impl Context {
         Self { ui, ..self.clone() }
     }
 
-    /// The same, but for a client that has no credentials.
+    /// The same, but without credentials.
     pub(crate) fn anonymous(&self) -> Self {
-        let client = self.make_client(Keychain::default());
-        Self { client: Arc::new(OnceLock::from(client)), ..self.clone() }
+        Self { anonymous: true, client: Arc::default(), ..self.clone() }
     }
 
-    /// The client.
+    /// The same, but for a side of a copy that has settings of its own.
+    pub(crate) fn side(&self, access: &Access) -> Self {
+        let access = access.or(&self.settings.access);
+        if access == self.settings.access {
+            return self.clone();
+        }
+        let settings = Settings { access, ..self.settings.clone() };
+        Self { settings, client: Arc::default(), ..self.clone() }
+    }
+
+    /// The client of all the command's requests.
     pub(crate) fn client(&self) -> Result<&Client, Failure> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let locations = Locations::from_lookup(|name| std::env::var_os(name));
-        let client = self.make_client(Keychain::load(&locations)?);
+        let client = self.make_client()?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -66,13 +78,36 @@ impl Context {
         self.scratch.folder()
     }
 
-    fn make_client(&self, keychain: Keychain) -> Client {
+    fn make_client(&self) -> Result<Client, Failure> {
+        let settings = &self.settings;
         let mut options = Options::default();
-        options.insecure = self.settings.insecure;
+        options.insecure = settings.insecure;
+        options.allowed_hosts.clone_from(&settings.allowed_hosts);
+        options.tls.host_folders = host_folders(|name| std::env::var_os(name));
+        settings.access.apply(&mut options)?;
         options.observer = Arc::new(Notes(self.ui.clone()));
-        options.stall = self.settings.stall.unwrap_or(options.stall);
-        Client::new(options, keychain)
+        options.stall = settings.stall.unwrap_or(options.stall);
+        let keychain = if self.anonymous {
+            Keychain::default()
+        } else {
+            let keychain = Keychain::load(&Locations::from_lookup(|name| std::env::var_os(name)))?;
+            match settings.access.credential()? {
+                Some(credential) => keychain.given(credential),
+                None => keychain,
+            }
+        };
+        Ok(Client::new(options, keychain))
     }
+}
+
+/// Docker's and podman's folders of certificates: the machine's, and the user's own.
+fn host_folders(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let settings = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    let own = settings
+        .into_iter()
+        .flat_map(|settings| [settings.join("docker/certs.d"), settings.join("containers/certs.d")]);
+    ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from).into_iter().chain(own).collect()
 }
 
 /// The temporary folders of a command.

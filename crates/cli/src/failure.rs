@@ -1,8 +1,10 @@
 //! How a command ends when it does not end well: one line with the cause, and hints that mend it.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
+use registry::Trouble;
 use store::Kind;
 
 /// Why a command ended.
@@ -42,50 +44,109 @@ impl Failure {
         }
     }
 
-    fn of_kind(text: &impl fmt::Display, kind: Option<Kind>) -> Self {
-        let failure = Self::new(text);
-        let text = text.to_string();
-        match kind {
-            Some(Kind::Unauthorized) => failure.hint(
-                "log in with `docker login` or `podman login`; hoist reads their files and asks their helpers",
+    /// A failure whose cause is a store's, if it is one's.
+    fn of_store(error: &impl fmt::Display, store: Option<&store::Error>) -> Self {
+        let failure = Self::new(error);
+        let Some(store) = store else { return failure };
+        let cause: &(dyn Error + 'static) = store.cause();
+        let registry = cause.downcast_ref::<registry::Error>();
+        if let Some(trouble) = registry.and_then(registry::Error::trouble) {
+            return failure.hint(mend(&trouble));
+        }
+        let failure = match registry.and_then(registry::Error::answer).and_then(|answer| answer.skew) {
+            // Tokens and signatures are good for a time, by a clock.
+            Some(skew) if matches!(store.kind(), Kind::Unauthorized | Kind::Denied) => {
+                failure.hint(format!("{skew}; one of them is wrong, and tokens are only good for a time"))
+            }
+            _ => failure,
+        };
+        if matches!(registry, Some(registry::Error::InTheClear { .. })) {
+            return failure.hint(
+                "where the way to the registry is safe, --plain-http lets credentials travel over plain http",
+            );
+        }
+        match store.kind() {
+            Kind::Unauthorized => failure.hint(
+                "log in with `hoist auth login`, `docker login` or `podman login`; `hoist auth whoami` tells what is found",
             ),
-            Some(Kind::Denied) => failure
+            Kind::Denied => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),
-            Some(Kind::NotFound) if text.contains("/manifests/") => {
+            Kind::NotFound if failure.text().contains("/manifests/") => {
                 failure.hint("`hoist ls REPOSITORY` shows the tags that exist")
             }
-            Some(Kind::TooManyRequests) => {
+            Kind::TooManyRequests => {
                 failure.hint("the registry limits how often it may be asked; logging in often raises the limit")
             }
-            Some(Kind::Unreachable) => match unreachable_hint(&text) {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            },
             _ => failure,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Error { text, .. } => text,
+            Self::Closed => "",
         }
     }
 }
 
-fn unreachable_hint(text: &str) -> Option<&'static str> {
-    [
-        ("no such host", "check the registry's name; a reference without a host means Docker Hub"),
-        ("refused", "nothing listens there; check the host and the port"),
-        ("ertificate", "if you trust this registry all the same, --insecure accepts any certificate"),
-        ("corrupt message", "the server does not speak TLS; --insecure allows plain http"),
-    ]
-    .into_iter()
-    .find_map(|(sign, hint)| text.contains(sign).then_some(hint))
+/// What a person can do about a registry that cannot be reached.
+fn mend(trouble: &Trouble) -> String {
+    let hint = match trouble {
+        Trouble::UnknownHost => "check the registry's name; a reference without a host means Docker Hub",
+        Trouble::Refused => "nothing listens there; check the host and the port",
+        Trouble::Timeout => "nothing answers there; check the host, the port, and what stands between",
+        Trouble::UnknownAuthority => {
+            "give the authority's certificate with --ca-file, or put it into certs.d; --tls-skip-verify believes any"
+        }
+        Trouble::CertificateTime => {
+            let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
+            return format!(
+                "this machine's clock says {now}; if that is right, the registry needs a new certificate \
+                 (--tls-skip-verify believes any)"
+            );
+        }
+        Trouble::WrongName(names) if !names.is_empty() => {
+            let names: Vec<&str> = names.iter().map(|name| name_of(name)).collect();
+            return format!("the certificate is for {}; call the registry by that name", names.join(", "));
+        }
+        Trouble::WrongName(_) => {
+            "the certificate is for another name; call the registry by the one that it has"
+        }
+        Trouble::Certificate => {
+            "--tls-skip-verify believes any certificate; nobody on the way is kept out then"
+        }
+        Trouble::ClientCertificate => {
+            "the registry wants a certificate of the client: --cert and --key, or NAME.cert and NAME.key in certs.d"
+        }
+        Trouble::NotTls => {
+            "the server does not speak TLS there; --plain-http speaks http, --insecure finds out"
+        }
+        Trouble::NotHttp => "the server speaks TLS there; leave out --plain-http",
+        Trouble::Proxy => "check HTTPS_PROXY and HTTP_PROXY; NO_PROXY names hosts that are asked directly",
+        Trouble::ProxyCredentials => {
+            "write the proxy as http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY and HTTP_PROXY"
+        }
+        Trouble::SentAstray => "if the registry is to be trusted with that, --allow-host HOST lets it",
+        _ => "`hoist doctor REGISTRY` looks closer",
+    };
+    hint.to_owned()
+}
+
+/// A name as rustls shows it: `DnsName("h")`, `IpAddress(10.0.0.1)`, or plain.
+fn name_of(shown: &str) -> &str {
+    let inner = shown.split_once('(').map_or(shown, |(_, rest)| rest.trim_end_matches(')'));
+    inner.trim_matches('"')
 }
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
-        Self::of_kind(&error, Some(error.kind()))
+        Self::of_store(&error, Some(&error))
     }
 }
 
 impl From<transfer::Error> for Failure {
     fn from(error: transfer::Error) -> Self {
-        let failure = Self::of_kind(&error, error.kind());
+        let failure = Self::of_store(&error, error.store());
         match &error {
             transfer::Error::NoChild { offered, .. } if !offered.is_empty() => {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
@@ -106,7 +167,7 @@ impl From<image::Error> for Failure {
         if error.is_closed() {
             return Self::Closed;
         }
-        Self::of_kind(&error, error.kind())
+        Self::of_store(&error, error.store())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The `hoist` program.
 
+mod access;
 mod app;
 mod args;
 mod commands;

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use oci::{Platform, PlatformError};
+use registry::AllowedHost;
 
+use crate::access::Access;
 use crate::args::Global;
 use crate::failure::Failure;
 
@@ -16,6 +18,9 @@ pub(crate) struct Settings {
     /// Whether the program was called as crane, and nothing may be refused that crane does.
     pub(crate) crane: bool,
     pub(crate) insecure: bool,
+    pub(crate) allowed_hosts: Vec<AllowedHost>,
+    /// How all registries are reached, where nothing else is said of one.
+    pub(crate) access: Access,
     pub(crate) platform: PlatformChoice,
     pub(crate) nondistributable: bool,
     /// A body that moves nothing for so long is asked for anew (`HOIST_STALL_SECONDS`); `None` leaves it to the client.
@@ -32,6 +37,8 @@ impl Settings {
         Ok(Self {
             crane: is_crane(program),
             insecure: global.insecure,
+            allowed_hosts: global.allow_host.clone(),
+            access: global.access.clone(),
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
             stall: variable("HOIST_STALL_SECONDS").map(|text| seconds(&text)).transpose()?,

@@ -58,12 +58,17 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 impl Error {
-    /// What a caller can act on, if a store failed.
-    pub fn kind(&self) -> Option<Kind> {
+    /// The store's error, if one failed.
+    pub fn store(&self) -> Option<&store::Error> {
         match self {
-            Self::Store(error) => Some(error.kind()),
+            Self::Store(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// What a caller can act on, if a store failed.
+    pub fn kind(&self) -> Option<Kind> {
+        self.store().map(store::Error::kind)
     }
 
     /// Whether whoever reads the output has closed it, which is no failure of the image.

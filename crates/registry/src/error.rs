@@ -11,6 +11,7 @@ use serde::Deserialize;
 use store::Kind;
 use url::Url;
 
+use crate::host::Authorization;
 use crate::redact::{self, printable};
 use crate::retry::{chain, is_network};
 use crate::scope::Scope;
@@ -309,9 +310,10 @@ impl Error {
         Self::Protocol { method: method.clone(), url: redact::url(url), reason: reason.into() }
     }
 
-    /// Says what the refused request needed.
-    pub(crate) fn needing(mut self, scopes: &[Scope]) -> Self {
+    /// Says what the refused request carried, and what it needed.
+    pub(crate) fn under(mut self, authorization: &Authorization, scopes: &[Scope]) -> Self {
         if let Self::Status(error) = &mut self {
+            error.granted = authorization.granted();
             error.needed = scopes.iter().map(Scope::to_string).collect();
         }
         self

@@ -125,8 +125,9 @@ impl Host {
                         continue;
                     }
                     let asked = asked_patience(response.headers());
-                    let error = status_error(&request.method, &url, response, &authorization, effort()).await;
-                    (error.needing(&scopes), asked)
+                    let authorized = authorization.header().is_some();
+                    let error = status_error(&request.method, &url, response, authorized, effort()).await;
+                    (error.under(&authorization, &scopes), asked)
                 }
             };
             let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error)) else {
@@ -248,7 +249,7 @@ pub(crate) async fn status_error(
     method: &Method,
     url: &Url,
     response: Response,
-    authorization: &Authorization,
+    authorized: bool,
     (attempts, elapsed): (usize, Duration),
 ) -> Error {
     let status = response.status();
@@ -264,8 +265,8 @@ pub(crate) async fn status_error(
         status,
         errors,
         text,
-        authorized: authorization.header().is_some(),
-        granted: authorization.granted(),
+        authorized,
+        granted: None,
         needed: Vec::new(),
         retry_after,
         skew,

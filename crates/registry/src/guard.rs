@@ -52,29 +52,22 @@ impl Zone {
     fn of_v6(address: Ipv6Addr) -> Self {
         /// Amazon's metadata service.
         const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-        let [a, b, c, d, e, f, g, h] = address.segments();
-        let embedded = |high: u16, low: u16| {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-            Self::of_v4(Ipv4Addr::new(a, b, c, d))
-        };
         if address.is_unicast_link_local() || address == METADATA {
             return Self::LinkLocal;
         }
-        if address.is_loopback() || address.is_unspecified() {
-            return Self::Private;
+        if let Some(carried) = carried(address) {
+            return Self::of_v4(carried);
         }
-        match (a, b, c, d, e, f) {
-            // Mapped (RFC 4291), compatible (deprecated), and the well-known prefix of NAT64 (RFC 6052).
-            (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(g, h),
-            // 6to4 (RFC 3056).
-            (0x2002, high, low, ..) => embedded(high, low),
-            // Local NAT64 (RFC 8215).
-            (0x64, 0xff9b, 1, ..) => Self::Private,
-            _ if address.is_unique_local() || address.is_multicast() => Self::Private,
-            // Site-local (deprecated).
-            _ if a & 0xffc0 == 0xfec0 => Self::Private,
-            _ => Self::Public,
-        }
+        let segments = address.segments();
+        let local_nat64 = segments[..3] == [0x64, 0xff9b, 1]; // RFC 8215
+        let site_local = segments[0] & 0xffc0 == 0xfec0; // deprecated by RFC 3879
+        let private = address.is_loopback()
+            || address.is_unspecified()
+            || address.is_unique_local()
+            || address.is_multicast()
+            || local_nat64
+            || site_local;
+        if private { Self::Private } else { Self::Public }
     }
 
     /// The zone of a host that needs no name server: a literal address (in whatever spelling: the URL parser has read
@@ -122,6 +115,24 @@ impl Zone {
             Self::LinkLocal => "a link-local address",
         }
     }
+}
+
+/// The IPv4 address within an IPv6 address: mapped (RFC 4291), compatible (deprecated; `::` and `::1` are none), behind
+/// NAT64's well-known prefix (RFC 6052), or 6to4 (RFC 3056).
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
+    // The cuts keep what they say they keep.
+    #[expect(clippy::cast_possible_truncation, reason = "32 of the 128 bits are meant")]
+    let (low, after_prefix) = (bits as u32, (bits >> 80) as u32);
+    let carries = match bits >> 32 {
+        0 => low > 1,
+        0xffff => true,
+        prefix => prefix == 0x0064_ff9b << 64,
+    };
+    if carries {
+        return Some(Ipv4Addr::from_bits(low));
+    }
+    (bits >> 112 == 0x2002).then(|| Ipv4Addr::from_bits(after_prefix))
 }
 
 fn plain(name: &str) -> String {

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::exchange::{
     REDIRECTS, asked_patience, basic, is_worth_another, read_bounded, redirect, status_error,
 };
-use crate::host::{Authorization, Host};
+use crate::host::Host;
 use crate::redact;
 use crate::scope::Scope;
 use crate::transport::Lane;
@@ -245,24 +245,15 @@ impl Question {
                     (Error::protocol(method, &url, reason), None)
                 });
             }
-            match redirect(method, self.form.is_empty(), &url, &response).map_err(|error| (error, None))? {
-                Some(target) => {
-                    let here = transport.reached(&url, response.remote_addr());
-                    sender = Some(sender.map_or(here, |before| before.min(here)));
-                    url = target;
-                }
-                None => {
-                    let asked = asked_patience(response.headers());
-                    // What it carried is not told apart here: the answer is about the credential, not about a token.
-                    let carried = self.headers.get(AUTHORIZATION).cloned();
-                    let carried = match carried {
-                        Some(value) => Authorization::Basic(value),
-                        None if self.form.is_empty() => Authorization::Nothing,
-                        None => Authorization::Given(Secret::default()),
-                    };
-                    return Err((status_error(method, &url, response, &carried, effort()).await, asked));
-                }
-            }
+            let target = redirect(method, self.form.is_empty(), &url, &response);
+            let Some(target) = target.map_err(|error| (error, None))? else {
+                let asked = asked_patience(response.headers());
+                let authorized = self.headers.contains_key(AUTHORIZATION) || !self.form.is_empty();
+                return Err((status_error(method, &url, response, authorized, effort()).await, asked));
+            };
+            let here = transport.reached(&url, response.remote_addr());
+            sender = Some(sender.map_or(here, |before| before.min(here)));
+            url = target;
         }
         Err((Error::protocol(method, &self.url, "too many redirects"), None))
     }

@@ -167,8 +167,9 @@ impl Upload {
         if status == StatusCode::UNAUTHORIZED && own {
             host.challenged(response.headers(), &authorization, &mut target.scopes.clone(), true);
         }
-        let error = status_error(&Method::PUT, &url, response, &authorization, (1, started.elapsed())).await;
-        Err(error.needing(&target.scopes))
+        let authorized = authorization.header().is_some();
+        let error = status_error(&Method::PUT, &url, response, authorized, (1, started.elapsed())).await;
+        Err(error.under(&authorization, &target.scopes))
     }
 }
 

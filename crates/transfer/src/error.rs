@@ -111,16 +111,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a caller can act on, if a store failed.
-    pub fn kind(&self) -> Option<Kind> {
+    /// The store's error, if one failed.
+    pub fn store(&self) -> Option<&store::Error> {
         match self {
             Self::Source(error) | Self::Destination(error) | Self::GaveUp { source: error, .. } => {
-                Some(error.kind())
+                Some(error)
             }
-            Self::UnknownTags { source, .. } => Some(source.kind()),
-            Self::Tag { source, .. } => source.kind(),
+            Self::UnknownTags { source, .. } => Some(source),
+            Self::Tag { source, .. } => source.store(),
             _ => None,
         }
+    }
+
+    /// What a caller can act on, if a store failed.
+    pub fn kind(&self) -> Option<Kind> {
+        self.store().map(store::Error::kind)
     }
 }
 

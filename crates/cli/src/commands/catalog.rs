@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let registry: RegistryName = args.registry.parse()?;
-    let named = |repository: &Repository| {
+    let shown = |repository: &Repository| {
         if args.full_ref { repository.to_string() } else { repository.path().to_owned() }
     };
     let mut left = args.limit.map_or(usize::MAX, NonZeroUsize::get);
@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     {
         let page = &page[..page.len().min(left)];
         left -= page.len();
-        let names = page.iter().map(named);
+        let names = page.iter().map(shown);
         if args.output.wants_json() {
             all.extend(names);
         } else {

@@ -1,9 +1,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use oci::Reference;
+use oci::{Reference, Repository};
 use transfer::{Options, Transfer};
 
+use crate::access::Sides;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -33,6 +34,8 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     pub(crate) jobs: i64,
+    #[command(flatten)]
+    pub(crate) sides: Sides,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -48,8 +51,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
         }
     }
-    let source = context.store(from.repository())?;
-    let destination = context.store(to.repository())?.for_push(Some(from.repository()));
+    let (source, destination) = sides(context, &args.sides, from.repository(), to.repository())?;
+    let source = source.store(from.repository())?;
+    let destination = destination.store(to.repository())?.for_push(Some(from.repository()));
     let jobs = usize::try_from(args.jobs).ok().and_then(NonZeroUsize::new);
     let default = Options::default();
     let options = Options {
@@ -87,4 +91,30 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// The contexts of both sides.
+fn sides(
+    context: &Context,
+    sides: &Sides,
+    from: &Repository,
+    to: &Repository,
+) -> Result<(Context, Context), Failure> {
+    let (source, destination) = (context.side(&sides.source), context.side(&sides.destination));
+    let (ours, theirs) = (&source.settings.access, &destination.settings.access);
+    let two = from.registry() != to.registry();
+    // One registry's password is no other registry's business.
+    if two && context.settings.access.username.is_some() && ours.username == theirs.username {
+        return Err(Failure::new(format_args!(
+            "--username does not say whose it is: {} or {}",
+            from.registry(),
+            to.registry()
+        ))
+        .hint("write --src-username or --dst-username, and --src-password-file or the like"));
+    }
+    if ours.reads_stdin() && theirs.reads_stdin() && ours != theirs {
+        return Err(Failure::new("standard input holds one password, not two")
+            .hint("give one of them with --src-password-file or --dst-password-file"));
+    }
+    Ok((source, destination))
 }

@@ -30,7 +30,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Complete(request) => completion::complete(context, request).await,
         Command::Completion(args) => completion::run(&context.ui, &args),
         Command::Config(args) => config::run(context, args).await,
-        Command::Copy(args) => copy::run(context, args).await,
+        Command::Copy(args) => copy::run(context, *args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,

@@ -40,26 +40,23 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     if !told {
         return context.ui.println(&format!("{registry} tells no limits"));
     }
-    let mut text = match (found.remaining, found.limit) {
+    let count = match (found.remaining, found.limit) {
         (Some(remaining), Some(limit)) => format!("{remaining} of {limit} left"),
         (Some(remaining), None) => format!("{remaining} left"),
         (None, limit) => format!("{} at most", limit.unwrap_or_default()),
     };
-    if let Some(window) = found.window {
-        text.push_str(&format!(" in this window of {}", length(window)));
-    }
-    if let Some(source) = found.source {
-        text.push_str(&format!(", counted for {source}"));
-    }
-    context.ui.println(&format!("{registry}: {text}"))
+    let window = found.window.map(|window| format!(" in this window of {}", length(window)));
+    let source = found.source.map(|source| format!(", counted for {source}"));
+    let (window, source) = (window.unwrap_or_default(), source.unwrap_or_default());
+    context.ui.println(&format!("{registry}: {count}{window}{source}"))
 }
 
 /// A length of time, in the largest unit that it is a whole number of.
 fn length(seconds: u64) -> String {
     let (number, unit) = match seconds {
-        _ if seconds == 0 || seconds % 60 != 0 => (seconds, "s"),
-        _ if seconds % 3600 != 0 => (seconds / 60, "min"),
-        _ => (seconds / 3600, "h"),
+        1.. if seconds.is_multiple_of(3600) => (seconds / 3600, "h"),
+        1.. if seconds.is_multiple_of(60) => (seconds / 60, "min"),
+        _ => (seconds, "s"),
     };
     format!("{number} {unit}")
 }
