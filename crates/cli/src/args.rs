@@ -78,12 +78,20 @@ impl Args {
     pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
         if let Some(request) = commands::completion::Request::of(&words) {
-            let mut args = Self::parsed(&words[..1])?;
-            args.global.insecure = request.is_insecure();
-            args.command = Some(Command::Complete(request));
-            return Ok(args);
+            let global = match Self::global_of(&request) {
+                Some(global) => global,
+                None => Self::parsed(&words[..1])?.global,
+            };
+            return Ok(Self { global, command: Some(Command::Complete(request)) });
         }
         Self::parsed(&words)
+    }
+
+    /// The options of all verbs on a line that is not whole yet, as far as they can be read.
+    fn global_of(request: &commands::completion::Request) -> Option<Global> {
+        let line = ["hoist"].into_iter().chain(request.options());
+        let matches = go_switches(Self::command()).ignore_errors(true).try_get_matches_from(line).ok()?;
+        Global::from_arg_matches(&matches).ok()
     }
 
     fn parsed(words: &[OsString]) -> Result<Self, clap::Error> {
@@ -133,6 +141,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         go_switches(Args::command()).debug_assert();
+    }
+
+    #[test]
+    fn completion_goes_by_the_options_that_were_typed() {
+        for (line, insecure, platform) in [
+            ("hoist __complete manifest --insecure --platform linux/arm64 x", true, true),
+            ("hoist __complete --insecure=true ls --platform=linux/arm64 --full-ref x", true, true),
+            ("hoist __complete ls --platform linux x", false, false),
+            ("hoist __complete manifest --insecure", false, false),
+            ("hoist __complete manifest --password-stdin --help x", false, false),
+            ("hoist __complete", false, false),
+        ] {
+            let args = read(line).unwrap();
+            assert!(matches!(args.command, Some(Command::Complete(_))), "{line}");
+            let found = (args.global.insecure, args.global.platform != PlatformChoice::All);
+            assert_eq!(found, (insecure, platform), "{line}");
+            assert!(!args.global.access.reads_stdin(), "{line}");
+        }
     }
 
     #[test]

@@ -190,10 +190,7 @@ fn load_error(expression: &str, error: load::Error<&str>) -> String {
 }
 
 fn unexpected(expression: &str, expected: &str, found: &str) -> String {
-    let expected = match expected {
-        "" => "nothing more",
-        other => other,
-    };
+    let expected = if expected == "nothing" { "nothing more" } else { expected };
     let shown = match found {
         "" => "the expression ends".to_owned(),
         found => format!("there is {:?}", text::shortened(found)),
@@ -325,13 +322,13 @@ mod tests {
             ("", "term was expected where the expression ends (at character 0)"),
             (".a |", "term was expected where the expression ends (at character 4)"),
             (".a | [.b", "closing bracket was expected where the expression ends (at character 8)"),
-            (".é | foo", "foo is not defined (at character 5)"),
+            (".\"é\" | foo", "foo is not defined (at character 7)"),
             ("map(1; 2)", "map/2 is not defined (at character 0)"),
             ("$x", "variable $x is not defined (at character 0)"),
             ("break $x", "label $x is not defined (at character 6)"),
             (".a }", "token was expected where there is \"}\" (at character 3)"),
             ("1 2", "nothing more was expected where there is \"2\" (at character 2)"),
-            ("\"a", "closing quote was expected where there is \"\\\"a\" (at character 0)"),
+            ("\"a", "closing quote was expected where the expression ends (at character 2)"),
             ("a::b", "module a is not defined (at character 0)"),
         ] {
             assert_eq!(compile_error(expression), error, "{expression}");

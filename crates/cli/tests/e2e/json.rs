@@ -86,6 +86,35 @@ fn numbers_keep_their_digits() {
 }
 
 #[test]
+fn deeply_nested_documents_are_read_or_refused() {
+    let server = HoistServer::start();
+    let cli = Cli::new();
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    for (tag, depth) in [("deep", 100_usize), ("deeper", 20_000), ("deepest", 1_900_000)] {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let index =
+            format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[],"x":{open}{close}}}"#);
+        let path = format!("/v2/demo/nested/manifests/{tag}");
+        let reply = server.client().send("PUT", &path, &[("content-type", media_type)], index.as_bytes());
+        let name = format!("{}/demo/nested:{tag}", server.address());
+        let run = |expression: &str| cli.hoist(["manifest", "--jq", expression, &name]).run();
+        if reply.status != 201 {
+            assert_eq!(tag, "deepest", "{}", reply.text());
+            refused(&cli, &run("."), "MANIFEST_UNKNOWN");
+            continue;
+        }
+        match tag {
+            "deep" => assert_eq!(run("[.x | recurse] | length").success(), "100\n"),
+            "deeper" => {
+                assert_eq!(run(".schemaVersion").success(), "2\n");
+                refused(&cli, &run(".x"), "nested more than 1000 levels deep");
+            }
+            _ => drop(refused(&cli, &run(".schemaVersion | [.] | .[0]"), "--jq")),
+        }
+    }
+}
+
+#[test]
 fn a_typing_error_costs_no_request() {
     let (server, name) = eight();
     let cli = Cli::new();

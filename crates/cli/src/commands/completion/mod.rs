@@ -20,6 +20,7 @@ use crate::ui::Ui;
 /// typed and the repositories of the registry, with your credentials, for two seconds at most.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The shell that the script is for
     #[arg(value_name = "SHELL")]
     shell: Shell,
     /// Complete without descriptions
@@ -94,9 +95,10 @@ impl Request {
         Some(Self { words, described })
     }
 
-    /// Whether the line asks for --insecure.
-    pub(crate) fn is_insecure(&self) -> bool {
-        self.words.iter().any(|word| word == "--insecure" || word == "--insecure=true")
+    /// The words behind which options may be found; never one that would read standard input.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &str> {
+        let whole = self.words.len().saturating_sub(1);
+        self.words[..whole].iter().map(String::as_str).filter(|word| !word.contains("password-stdin"))
     }
 }
 
