@@ -71,6 +71,8 @@ impl Failure {
             ),
             Kind::Denied => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),
+            Kind::NotFound if failure.text().contains("/blobs/uploads/") => failure
+                .hint("this registry may not make repositories by itself, as Amazon's does not: create it there first"),
             Kind::NotFound if failure.text().contains("/manifests/") => {
                 failure.hint("`hoist ls REPOSITORY` shows the tags that exist")
             }

@@ -31,26 +31,37 @@ pub(crate) struct Pages {
     pub(crate) scopes: Vec<Scope>,
 }
 
+/// A page as it was read.
+pub(crate) struct Page<T> {
+    pub(crate) items: T,
+    /// The last name of a page that has as many as were asked for.
+    pub(crate) full: Option<String>,
+}
+
 /// Where to go on.
 enum Next {
     First,
     At(Url),
+    /// Nobody said so, but the page was full: there may be more behind it.
+    Maybe(Url),
     End,
 }
 
 impl Pages {
     /// The pages, each as `read` makes it of its URL and document. Links never leave the registry, and never lead to a
-    /// page that was read.
+    /// page that was read. Behind a full page without a link it is asked for more all the same: go-containerregistry's
+    /// registry has pages but no links.
     pub(crate) fn stream<T, R>(self, read: R) -> impl Stream<Item = Result<T, Error>> + Send
     where
         T: Send,
-        R: Fn(&Url, &Document) -> Result<T, Error> + Send,
+        R: FnMut(&Url, &Document) -> Result<Page<T>, Error> + Send,
     {
         let start = (self, HashSet::new(), Next::First, read);
-        try_unfold(start, |(pages, mut seen, next, read)| async move {
+        try_unfold(start, |(pages, mut seen, next, mut read)| async move {
+            let maybe = matches!(next, Next::Maybe(_));
             let url = match next {
                 Next::End => return Ok(None),
-                Next::At(url) => url,
+                Next::At(url) | Next::Maybe(url) => url,
                 Next::First => {
                     let mut url = pages.host.url(&pages.path).await?;
                     if let Some((name, value)) = &pages.query {
@@ -59,13 +70,22 @@ impl Pages {
                     url
                 }
             };
-            let document = pages.fetch(url.clone()).await?;
+            let document = match pages.fetch(url.clone()).await {
+                // What was looked for behind the end.
+                Err(Error::Status(_)) if maybe => return Ok(None),
+                outcome => outcome?,
+            };
             seen.insert(url.clone());
             let link = document.headers.get_all(LINK).iter();
-            let link = link.filter_map(|value| value.to_str().ok()).find_map(link::next);
+            let link = link::next(link.filter_map(|value| value.to_str().ok()));
             let next = link.map(|target| pages.follow(&seen, &url, target)).transpose()?;
             let page = read(&url, &document)?;
-            Ok(Some((page, (pages, seen, next.map_or(Next::End, Next::At), read))))
+            let behind = || page.full.map(|last| pages.behind(&url, &last)).filter(|url| !seen.contains(url));
+            let next = match next {
+                Some(url) => Next::At(url),
+                None => behind().map_or(Next::End, Next::Maybe),
+            };
+            Ok(Some((page.items, (pages, seen, next, read))))
         })
     }
 
@@ -82,12 +102,23 @@ impl Pages {
         self.host.fetch(request, LIMIT).await
     }
 
+    /// Where a page would be that begins behind `last`.
+    fn behind(&self, url: &Url, last: &str) -> Url {
+        let mut url = url.clone();
+        url.set_query(None);
+        let query = self.query.iter().map(|(name, value)| (*name, value.as_str()));
+        url.query_pairs_mut().extend_pairs(query.chain([("last", last)]));
+        url
+    }
+
     /// A link stays on the registry and leads on.
     fn follow(&self, seen: &HashSet<Url>, url: &Url, target: &str) -> Result<Url, Error> {
         let protocol = |reason: &str| Error::protocol(&Method::GET, url, reason);
         let next = url.join(target).map_err(|_| protocol("the link to the next page is no URL"))?;
+        let next = link::as_reached(url, next);
         if !self.host.is_own(&next) {
-            return Err(protocol("the link to the next page leads to another host"));
+            let elsewhere = next.origin().ascii_serialization();
+            return Err(protocol(&format!("the link to the next page leads to another host, {elsewhere}")));
         }
         if seen.contains(&next) {
             return Err(protocol("the link to the next page leads back to a page that was read"));

@@ -68,7 +68,7 @@ fn asked_about<'a>(registry: &RegistryName, repository: Option<&'a Repository>) 
 
 /// Reads `RateLimit-Limit` and its like (Docker Hub, GitLab, the drafts up to 06), `X-RateLimit-*` (GitHub), and
 /// `RateLimit` with `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers, from 07 on).
-fn parse(headers: &HeaderMap) -> Option<RateLimit> {
+pub(crate) fn parse(headers: &HeaderMap) -> Option<RateLimit> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let either = |name: &str| text(name).or_else(|| text(&format!("x-{name}"))).map(Item::list);
     let mut found = RateLimit::default();

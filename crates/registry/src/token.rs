@@ -124,7 +124,8 @@ struct Answer {
 impl Answer {
     /// How long the token is good. What says nothing sensible counts as nothing said.
     fn life(&self) -> Duration {
-        let seconds = self.expires_in.as_ref().and_then(Value::as_u64).filter(|&seconds| seconds > 0);
+        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        let seconds = self.expires_in.as_ref().and_then(number).filter(|&seconds| seconds > 0);
         seconds.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE)
     }
 }
@@ -211,7 +212,7 @@ impl Question {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            match waits.next().filter(|_| is_worth_another(&error)) {
+            match waits.next().filter(|_| is_worth_another(&error) && retries.allow(asked)) {
                 None => return Err(error),
                 Some(scheduled) => shared.wait(&error, retries.wait(scheduled, asked)).await,
             }
@@ -288,6 +289,7 @@ mod tests {
             (r#"{"expires_in":0}"#, 60),
             (r#"{"expires_in":-5}"#, 60),
             (r#"{"expires_in":"soon"}"#, 60),
+            (r#"{"expires_in":"300"}"#, 300),
             (r#"{"expires_in":18446744073709551615}"#, 86400),
         ] {
             assert_eq!(life(answer), seconds, "{answer}");

@@ -37,7 +37,7 @@ pub use certificate::Authority;
 pub use cli::{Cli, Invocation, Running};
 pub use docker::Docker;
 pub use docker_registry::DockerRegistry;
-pub use faults::{Answer, FaultRegistry, Route};
+pub use faults::{Answer, Dialect, FaultRegistry, Ping, Route};
 pub use hoist_server::HoistServer;
 pub use http::{Client, Reply};
 pub use outcome::Outcome;

@@ -1,6 +1,6 @@
 use oci::{Descriptor, Reference, Selector};
 use serde::Serialize;
-use store::{Kind, Store};
+use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,12 +37,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             let manifest = transfer::select(&store, &selector, platform).await?;
             Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }
         }
-        None => match store.resolve(&selector).await {
-            Ok(descriptor) => descriptor,
-            // The answer to a HEAD has no body to tell more; the same question as GET has.
-            Err(error) if error.kind() == Kind::NotFound => store.manifest(&selector).await?.descriptor(),
-            Err(error) => return Err(error.into()),
-        },
+        None => store.resolve(&selector).await?,
     };
     let named = Reference::new(reference.repository().clone(), Selector::Digest(image.digest));
     if args.output.wants_json() {

@@ -10,6 +10,7 @@ mod copies;
 mod crane;
 mod damage;
 mod delete;
+mod dialects;
 mod disk;
 mod exports;
 mod help;

@@ -14,7 +14,7 @@ use url::Url;
 use super::RegistryStore;
 use crate::error::Error;
 use crate::exchange::Document;
-use crate::pages::Pages;
+use crate::pages::{Page, Pages};
 
 /// Names what a registry filtered by.
 const FILTERS_APPLIED: &str = "oci-filters-applied";
@@ -102,7 +102,11 @@ impl RegistryStore {
             scopes: self.scopes.clone(),
         };
         let artifact_type = artifact_type.map(str::to_owned);
-        pages.stream(move |url, document| Ok(read(url, document, artifact_type.as_deref()))).boxed()
+        pages
+            .stream(move |url, document| {
+                Ok(Page { items: read(url, document, artifact_type.as_deref()), full: None })
+            })
+            .boxed()
     }
 }
 
@@ -115,7 +119,7 @@ fn has_no_api(error: &Error) -> bool {
 /// Some registries answer with whatever they have for a path that they do not know, and 200.
 fn read(url: &Url, document: &Document, artifact_type: Option<&str>) -> Result<Vec<Descriptor>, Error> {
     #[derive(Deserialize)]
-    struct Page {
+    struct Index {
         manifests: Option<Vec<Descriptor>>,
     }
     let refused = |reason: String| {
@@ -126,8 +130,8 @@ fn read(url: &Url, document: &Document, artifact_type: Option<&str>) -> Result<V
     if !media_type.is_index() {
         return Err(refused(format!("it is sent as {:?}", media_type.as_str())));
     }
-    let page: Page = serde_json::from_slice(&document.body).map_err(|error| refused(error.to_string()))?;
-    let descriptors = page.manifests.unwrap_or_default();
+    let index: Index = serde_json::from_slice(&document.body).map_err(|error| refused(error.to_string()))?;
+    let descriptors = index.manifests.unwrap_or_default();
     let applied = text(FILTERS_APPLIED).unwrap_or_default();
     let filtered = applied.split(',').any(|filter| filter.trim().eq_ignore_ascii_case("artifactType"));
     Ok(store::of_type(descriptors, artifact_type.filter(|_| !filtered)))

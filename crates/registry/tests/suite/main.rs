@@ -6,6 +6,7 @@ mod bodies;
 mod catalog;
 mod conformance;
 mod deletion;
+mod dialects;
 mod manifests;
 mod rate_limit;
 mod raw;

@@ -195,5 +195,5 @@ async fn a_list_that_has_begun_does_not_turn_to_the_tag() {
     let foreign = page(&["b"]).header("Link", "<http://example.com/x>; rel=next");
     registry.on(Route::get("/v2/*/referrers/*"), foreign);
     let error = listed(&registry.address(), None).await.unwrap_err();
-    assert!(line(&error).ends_with("leads to another host"), "{error}");
+    assert!(line(&error).ends_with("leads to another host, http://example.com"), "{error}");
 }
