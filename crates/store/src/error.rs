@@ -56,6 +56,11 @@ impl Error {
         Self::new(Kind::Invalid, doing, source)
     }
 
+    /// The cause alone, for whoever says by other words what was being done.
+    pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.source
+    }
+
     /// What a caller can act on.
     pub fn kind(&self) -> Kind {
         self.kind

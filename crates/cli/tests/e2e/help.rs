@@ -14,8 +14,8 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
-        "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour", "version",
-        "help",
+        "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour",
+        "validate", "version", "help",
     ];
     assert_eq!(verbs, expected);
     for verb in expected.iter().take(expected.len() - 1).chain([&"cp"]) {
