@@ -42,6 +42,9 @@ pub struct Validation {
     pub limits: transfer::Limits,
     /// The most that one layer may inflate to, in bytes: a layer can be made to inflate to any size.
     pub inflated_limit: u64,
+    /// The memory that the table of one layer's entries may take, in bytes; four layers are looked at at once. What a
+    /// larger one holds is not looked at, only its digests.
+    pub table_limit: usize,
 }
 
 impl std::fmt::Debug for Validation {
@@ -51,6 +54,7 @@ impl std::fmt::Debug for Validation {
             .field("fast", &self.fast)
             .field("limits", &self.limits)
             .field("inflated_limit", &self.inflated_limit)
+            .field("table_limit", &self.table_limit)
             .finish_non_exhaustive()
     }
 }
@@ -58,6 +62,9 @@ impl std::fmt::Debug for Validation {
 impl Validation {
     /// What one layer may inflate to unless told otherwise: 64 GiB.
     pub const DEFAULT_INFLATED_LIMIT: u64 = 64 << 30;
+
+    /// The memory for one layer's table unless told otherwise: 256 MiB, enough for about a million files.
+    pub const DEFAULT_TABLE_LIMIT: usize = 256 << 20;
 
     /// Checks all of a repository's content that a reference leads to, within the usual limits.
     pub fn new(store: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
@@ -67,6 +74,7 @@ impl Validation {
             fast: false,
             limits: transfer::Limits::default(),
             inflated_limit: Self::DEFAULT_INFLATED_LIMIT,
+            table_limit: Self::DEFAULT_TABLE_LIMIT,
         }
     }
 }
@@ -169,9 +177,9 @@ impl Use {
 struct Blobs(BTreeMap<(Digest, u64), (Descriptor, Vec<Use>)>);
 
 impl Blobs {
-    fn add(&mut self, blob: &Descriptor, user: Use) {
+    fn add(&mut self, blob: &Descriptor, one: Use) {
         let (_, uses) = self.0.entry((blob.digest, blob.size)).or_insert_with(|| (blob.clone(), Vec::new()));
-        uses.push(user);
+        uses.push(one);
     }
 
     /// A blob that is checked by its digest alone.
@@ -306,8 +314,10 @@ impl Run {
             return Ok((key, place.read(&blob, None).await?.map(|()| None)));
         };
         let (sender, feed) = feed::pair();
-        let limit = self.validation.inflated_limit;
-        let looking = tokio::task::spawn_blocking(move || inside::look(feed, &algorithms, limit));
+        let Validation { inflated_limit, table_limit, .. } = self.validation;
+        let table = layer::Limits { memory: table_limit };
+        let look = move || inside::look(feed, &algorithms, inflated_limit, table);
+        let looking = tokio::task::spawn_blocking(look);
         // The digest has the first word: damaged bytes also break whatever is made of them.
         let verdict = place.read(&blob, Some(sender)).await;
         let inside = looking.await?;

@@ -20,3 +20,4 @@ mod statuses;
 mod support;
 mod tour;
 mod tree;
+mod validate;

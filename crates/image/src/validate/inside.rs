@@ -10,9 +10,6 @@ use super::report::{Findings, Spot};
 use crate::error::causes;
 use crate::feed::Feed;
 
-/// The memory that the table of one layer may take, in bytes: enough for about a million files.
-const TABLE: usize = 256 << 20;
-
 /// How a layer's media type says that it is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packing(Compression);
@@ -91,7 +88,7 @@ impl Inside {
 }
 
 /// Inflates a layer to its end, and reads its archive on the way. Blocks.
-pub(super) fn look(feed: Feed, algorithms: &BTreeSet<Algorithm>, limit: u64) -> Inside {
+pub(super) fn look(feed: Feed, algorithms: &BTreeSet<Algorithm>, limit: u64, table: Limits) -> Inside {
     let mut decoder = match Decoder::new(feed) {
         Ok(decoder) => decoder,
         Err(error) => {
@@ -102,7 +99,7 @@ pub(super) fn look(feed: Feed, algorithms: &BTreeSet<Algorithm>, limit: u64) -> 
     let compression = decoder.compression();
     let hashers = algorithms.iter().map(|algorithm| algorithm.hasher()).collect();
     let mut content = Content { hashers, room: limit, is_too_large: false };
-    let (archive, rest) = match Table::scan(&mut decoder, &mut content, Limits { memory: TABLE }) {
+    let (archive, rest) = match Table::scan(&mut decoder, &mut content, table) {
         Ok(table) => (repeated(&table).map_or(Archive::Good, Archive::Bad), Ok(())),
         Err(error @ (layer::Error::Read { .. } | layer::Error::Keep { .. })) => {
             (Archive::Good, Err(causes(&error)))
