@@ -65,6 +65,18 @@ async fn an_empty_artifact_is_read_once() {
     assert_eq!(place.log().len(), 2);
 }
 
+/// Of nothing, nothing is read; it has to be there all the same.
+#[tokio::test]
+async fn a_file_without_content() {
+    let file = Blob::new("text/plain", b"");
+    let graph =
+        with_manifest(&images::artifact(), |manifest| manifest["layers"] = json!([file.descriptor()]));
+    let graph = Graph { blobs: [&graph.blobs[..], &[file]].concat(), ..graph };
+    assert_found(&report(&Place::of(&graph)).await, &[], &[]);
+    let place = Place::of(&graph).without(digest(&graph.blobs[1]));
+    assert_found(&report(&place).await, &["layer 1: is missing"], &[]);
+}
+
 /// As `BuildKit` attaches them: images by their config, for no platform, of layers that are no archives.
 #[tokio::test]
 async fn attestations() {

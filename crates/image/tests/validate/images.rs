@@ -1,7 +1,9 @@
 //! Images whose config or layers are wrong.
 
+use base64::Engine as _;
 use oci::{Algorithm, Digest};
 use serde_json::json;
+use store::Kind;
 use testkit::images::{self, Compression, Entry, Graph, Image, Layer};
 
 use crate::place::{
@@ -69,7 +71,7 @@ async fn counts_that_differ() {
         assert_found(&report(&Place::of(&graph)).await, &[&expected], &[]);
     }
     let graph = with_config(&single, |config| {
-        config["history"] = json!([{"created_by": "a"}, {"empty_layer": true}])
+        config["history"] = json!([{"created_by": "a"}, {"empty_layer": true}]);
     });
     let note = "config: the history has 1 layers, the manifest 2";
     assert_found(&report(&Place::of(&graph)).await, &[], &[note]);
@@ -137,7 +139,21 @@ async fn sizes_in_descriptors() {
             });
             let problem = format!("{place}: it has {size} bytes, the descriptor says {said}");
             assert_found(&report(&Place::of(&wrong)).await, &[&problem], &[]);
+            assert_found(&report(&Place::of(&wrong).strict()).await, &[&problem], &[]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_tell_lengths() {
+    let graph = images::single();
+    for kind in [Kind::Unsupported, Kind::Other] {
+        assert_found(&fast(&Place::of(&graph).mute(kind)).await, &[], &[]);
+        let place = Place::of(&graph).mute(kind).without(digest(&graph.blobs[2]));
+        assert_found(&fast(&place).await, &["layer 2: is missing"], &[]);
+        // Then it does not show that the blob is what is wrong.
+        let cut = Place::of(&graph).strict().mute(kind).with(digest(&graph.blobs[2]), &b"short"[..]);
+        assert_eq!(validate(validation(&cut)).await.unwrap_err().kind(), Some(Kind::Other));
     }
 }
 
@@ -153,7 +169,6 @@ async fn embedded_data() {
     for (at, place) in [(0, "config"), (1, "layer 1")] {
         let problem = format!("{place}: the embedded data is not what digest and size promise");
         assert_found(&report(&Place::of(&embed(at, "e30="))).await, &[&problem], &[]);
-        use base64::Engine as _;
         let right = base64::engine::general_purpose::STANDARD.encode(&graph.blobs[at].bytes);
         assert_found(&report(&Place::of(&embed(at, &right))).await, &[], &[]);
     }
@@ -205,11 +220,11 @@ async fn archives_that_cannot_be_read() {
     let twice = problem(&of(Layer::new().file("a", "x").file("./a", "y"))).await;
     assert_eq!(twice, "the archive has two entries for \"a\"");
     // What cannot be read has a digest all the same, also behind the place where it could not be read.
-    let graph = of(Layer::new().garbage(&[b'x'; 600_000]));
+    let graph = of(Layer::new().garbage(&vec![b'x'; 600_000]));
     let wrong =
         with_config(&graph, |config| config["rootfs"]["diff_ids"][0] = json!(sha256(b"").to_string()));
     let found = report(&Place::of(&wrong)).await;
-    let right = sha256(&Layer::new().garbage(&[b'x'; 600_000]).tar());
+    let right = sha256(&Layer::new().garbage(&vec![b'x'; 600_000]).tar());
     assert_eq!(found.errors().count(), 2, "{found:#?}");
     assert!(found.errors().next().unwrap().problem.contains(&right.to_string()), "{found:#?}");
 }
