@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Registry(commands::registry::Args),
     Tag(commands::tag::Args),
     Tour(commands::tour::Args),
+    Validate(commands::validate::Args),
     Version(commands::version::Args),
 }
 

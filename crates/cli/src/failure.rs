@@ -169,6 +169,9 @@ impl From<image::Error> for Failure {
         if error.is_closed() {
             return Self::Closed;
         }
+        if let image::Error::Select(error) = error {
+            return error.into();
+        }
         Self::of_store(&error, error.store())
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod tag;
 pub(crate) mod tour;
+pub(crate) mod validate;
 pub(crate) mod version;
 
 use crate::args::Command;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,
         Command::Tour(args) => tour::run(context, args).await,
+        Command::Validate(args) => validate::run(context, args).await,
         Command::Version(args) => version::run(&context.ui, &args),
     }
 }

@@ -14,6 +14,7 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
+        "auth",
         "blob",
         "catalog",
         "completion",
@@ -30,6 +31,7 @@ fn every_verb_has_it() {
         "registry",
         "tag",
         "tour",
+        "validate",
         "version",
         "help",
     ];

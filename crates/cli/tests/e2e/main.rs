@@ -29,3 +29,4 @@ mod statuses;
 mod support;
 mod tour;
 mod tree;
+mod validate;
