@@ -95,7 +95,10 @@ async fn answers_become_credentials() {
     for (answer, expected) in [
         (r#"{"Username":"u","Secret":"hunter2"}"#, basic("u", "hunter2")),
         (r#"{"username":"u","secret":"p","Extra":{}}"#, basic("u", "p")),
-        (r#"{"Username":"<token>","Secret":"refresh"}"#, Credential::IdentityToken(Secret::new("refresh"))),
+        (
+            r#"{"Username":"<token>","Secret":"refresh"}"#,
+            Credential::IdentityToken { username: String::new(), token: Secret::new("refresh") },
+        ),
         (r#"{"Username":"","Secret":"p"}"#, basic("", "p")),
         (r#"{"Username":"","Secret":""}"#, Credential::Anonymous),
         (r#"{"Username":"<token>","Secret":""}"#, Credential::Anonymous),
