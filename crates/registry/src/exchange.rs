@@ -134,7 +134,8 @@ impl Host {
         }
     }
 
-    async fn attempt(
+    /// Sends a request once, with what lets it in.
+    pub(crate) async fn attempt(
         &self,
         request: &Request<'_>,
         url: &Url,

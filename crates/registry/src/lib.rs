@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod access;
 mod body;
 mod challenge;
 mod client;
@@ -41,6 +42,7 @@ mod transport;
 mod upload;
 mod warning;
 
+pub use access::AccessToken;
 pub use client::Client;
 pub use error::{Error, RegistryError, StatusError};
 pub use options::Options;
