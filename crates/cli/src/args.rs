@@ -37,6 +37,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Auth(commands::auth::Args),
     Blob(commands::blob::Args),
     Config(commands::config::Args),
     #[command(visible_alias = "cp")]

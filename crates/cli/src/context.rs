@@ -36,8 +36,19 @@ impl Context {
 
     /// The same, but for a client that has no credentials.
     pub(crate) fn anonymous(&self) -> Self {
-        let client = self.make_client(Keychain::default());
+        let client = self.client_of(Keychain::default());
         Self { client: Arc::new(OnceLock::from(client)), ..self.clone() }
+    }
+
+    /// Where credentials lie.
+    pub(crate) fn locations() -> Locations {
+        Locations::from_lookup(|name| std::env::var_os(name))
+    }
+
+    /// The user's credentials.
+    #[expect(clippy::unused_self, reason = "what is given for one command will be the context's")]
+    pub(crate) fn keychain(&self) -> Result<Keychain, Failure> {
+        Ok(Keychain::load(&Self::locations())?)
     }
 
     /// A repository to read from.
@@ -45,8 +56,7 @@ impl Context {
         let client = if let Some(client) = self.client.get() {
             client
         } else {
-            let locations = Locations::from_lookup(|name| std::env::var_os(name));
-            let client = self.make_client(Keychain::load(&locations)?);
+            let client = self.client_of(self.keychain()?);
             self.client.get_or_init(|| client)
         };
         Ok(client.repository(repository))
@@ -63,7 +73,8 @@ impl Context {
         self.scratch.folder()
     }
 
-    fn make_client(&self, keychain: Keychain) -> Client {
+    /// A client with credentials of its own.
+    pub(crate) fn client_of(&self, keychain: Keychain) -> Client {
         let mut options = Options::default();
         options.insecure = self.settings.insecure;
         options.observer = Arc::new(Notes(self.ui.clone()));

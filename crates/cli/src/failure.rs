@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     },
     /// Whoever read the output has seen enough. No failure at all.
     Closed,
+    /// All that there is to say has been said as the result.
+    Silent,
 }
 
 impl Failure {
@@ -47,7 +49,7 @@ impl Failure {
         let text = text.to_string();
         match kind {
             Some(Kind::Unauthorized) => failure.hint(
-                "log in with `docker login` or `podman login`; hoist reads their files and asks their helpers",
+                "log in with `hoist auth login`, `docker login` or `podman login`; `hoist auth whoami` says what is there",
             ),
             Some(Kind::Denied) => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),

@@ -1,5 +1,6 @@
 //! The verbs, one file each: arguments, one call of the library, and what is printed.
 
+pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod copy;
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 /// Runs one verb.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
         Command::Config(args) => config::run(context, args).await,
         Command::Copy(args) => copy::run(context, args).await,
