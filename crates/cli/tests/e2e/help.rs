@@ -14,8 +14,8 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
-        "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour", "version",
-        "help",
+        "auth", "blob", "config", "copy", "digest", "export", "ls", "manifest", "registry", "tag", "tour",
+        "version", "help",
     ];
     assert_eq!(verbs, expected);
     for verb in expected.iter().take(expected.len() - 1).chain([&"cp"]) {
@@ -26,6 +26,9 @@ fn every_verb_has_it() {
         }
     }
     cli.hoist(["registry", "serve", "--help"]).run().success();
+    for verb in ["get", "login", "logout", "token", "whoami"] {
+        assert!(cli.hoist(["auth", verb, "--help"]).run().success().contains("Usage: hoist auth "));
+    }
     assert!(cli.hoist(["--version"]).run().success().starts_with("hoist "));
     let bare = cli.hoist([] as [&str; 0]).run();
     assert_eq!(bare.success(), "");
