@@ -1,7 +1,7 @@
 //! From the command line to an exit code.
 
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use crate::args::{Args, Command};
-use crate::commands;
+use crate::commands::{self, auth::helper};
 use crate::context::{Context, Scratch};
 use crate::failure::Failure;
 use crate::jq;
@@ -23,6 +23,9 @@ const LAST_BREATH: Duration = Duration::from_millis(200);
 pub(crate) fn main() -> ExitCode {
     let ui = Ui::standard();
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("hoist"));
+    if helper::is_called(&program) {
+        return help(&ui, std::env::args_os().nth(1));
+    }
     let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return usage(&ui, &error),
@@ -39,6 +42,20 @@ pub(crate) fn main() -> ExitCode {
         _ => Settings::new(&args.global, &program, |name| std::env::var(name).ok())
             .and_then(|settings| start(command, settings, &ui)),
     };
+    end(&ui, &program, outcome)
+}
+
+/// hoist as a credential helper.
+fn help(ui: &Ui, action: Option<OsString>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime
+        .map_err(|error| Failure::new(format_args!("starting: {error}")))
+        .and_then(|runtime| runtime.block_on(helper::run(ui, action)));
+    end(ui, OsStr::new("hoist"), outcome.map(|()| None))
+}
+
+/// What a command leaves behind.
+fn end(ui: &Ui, program: &OsStr, outcome: Result<Option<Signal>, Failure>) -> ExitCode {
     match outcome {
         Ok(None) => {
             ui.print_warnings();
@@ -46,7 +63,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Ok(Some(signal)) => {
             ui.note(signal.text());
-            ExitCode::from(if is_crane(&program) { 1 } else { signal.code() })
+            ExitCode::from(if is_crane(program) { 1 } else { signal.code() })
         }
         Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -50,6 +50,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Auth(commands::auth::Args),
     Blob(commands::blob::Args),
     Catalog(commands::catalog::Args),
     /// What the scripts of `completion` call; no verb of its own.

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     },
     /// Whoever read the output has seen enough. No failure at all.
     Closed,
+    /// All that there is to say has been said as the result.
+    Silent,
 }
 
 impl Failure {
@@ -86,7 +88,7 @@ impl Failure {
     fn text(&self) -> &str {
         match self {
             Self::Error { text, .. } => text,
-            Self::Closed => "",
+            Self::Closed | Self::Silent => "",
         }
     }
 }

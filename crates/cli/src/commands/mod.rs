@@ -1,5 +1,6 @@
 //! The verbs, one file each: arguments, one call of the library, and what is printed.
 
+pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod catalog;
 pub(crate) mod completion;
@@ -26,6 +27,7 @@ use crate::failure::Failure;
 /// Runs one verb.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
         Command::Complete(request) => completion::complete(context, request).await,

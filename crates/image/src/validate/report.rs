@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn shared_content_is_told_once_and_in_order() {
-        let digest = Some(oci::Algorithm::Sha256.digest(b"shared"));
+        let shared = oci::Algorithm::Sha256.digest(b"shared");
+        let digest = Some(shared);
         let mut findings = Findings::default();
         findings.missing(&Spot::new((2, 1), "linux/arm64", "layer 1", digest));
         findings.missing(&Spot::new(
@@ -181,8 +182,7 @@ mod tests {
         let texts: Vec<String> = findings.merged().iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 3);
         assert_eq!(texts[0], "manifest: a\\nb\\u{1b}[2J");
-        let first =
-            format!("linux/amd64: layer 1 {}: is missing (also linux/arm64: layer 1)", digest.unwrap());
+        let first = format!("linux/amd64: layer 1 {shared}: is missing (also linux/arm64: layer 1)");
         assert_eq!(texts[1], first);
         assert!(texts[2].starts_with("linux/arm64: layer 2 sha256:e3b0"), "{}", texts[2]);
     }

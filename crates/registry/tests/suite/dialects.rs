@@ -334,7 +334,7 @@ async fn connections_that_do_not_last() {
             for _ in 0..2 {
                 match outcome {
                     Err(error) if error.kind() == Kind::Interrupted => {
-                        outcome = write(&store, &content).await
+                        outcome = write(&store, &content).await;
                     }
                     _ => break,
                 }
