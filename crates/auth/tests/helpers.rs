@@ -324,7 +324,7 @@ esac"#;
 /// Docker's file in the folder of the helpers, which are on the search path.
 fn locations(helpers: &Helpers, config: &str) -> Locations {
     let path = helpers.path("config.json");
-    fs::write(&path, config).unwrap();
+    fs::write(&path, config).expect("a configuration");
     Locations { docker: Some(path), search_path: vec![helpers.0.path().to_owned()], ..Locations::default() }
 }
 
