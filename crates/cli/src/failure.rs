@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     },
     /// Whoever read the output has seen enough. No failure at all.
     Closed,
+    /// All that there is to say has been said as the result.
+    Silent,
 }
 
 impl Failure {
@@ -71,6 +73,8 @@ impl Failure {
             ),
             Kind::Denied => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),
+            Kind::NotFound if failure.text().contains("/blobs/uploads/") => failure
+                .hint("this registry may not make repositories by itself, as Amazon's does not: create it there first"),
             Kind::NotFound if failure.text().contains("/manifests/") => {
                 failure.hint("`hoist ls REPOSITORY` shows the tags that exist")
             }
@@ -84,7 +88,7 @@ impl Failure {
     fn text(&self) -> &str {
         match self {
             Self::Error { text, .. } => text,
-            Self::Closed => "",
+            Self::Closed | Self::Silent => "",
         }
     }
 }
@@ -152,6 +156,11 @@ impl From<transfer::Error> for Failure {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 failure.hint(format!("it has {}", offered.join(", ")))
             }
+            transfer::Error::SharedManifest { reference, .. }
+            | transfer::Error::UnknownTags { reference, .. } => {
+                let why = if reference.contains('@') { "" } else { "this registry deletes by digest only; " };
+                failure.hint(format!("{why}--force-digest deletes the manifest with all its tags"))
+            }
             _ => failure,
         }
     }
@@ -161,6 +170,9 @@ impl From<image::Error> for Failure {
     fn from(error: image::Error) -> Self {
         if error.is_closed() {
             return Self::Closed;
+        }
+        if let image::Error::Select(error) = error {
+            return error.into();
         }
         Self::of_store(&error, error.store())
     }

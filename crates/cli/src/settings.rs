@@ -15,6 +15,8 @@ use crate::failure::Failure;
 /// What all commands go by.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// Whether the program was called as crane, and nothing may be refused that crane does.
+    pub(crate) crane: bool,
     pub(crate) insecure: bool,
     pub(crate) allowed_hosts: Vec<AllowedHost>,
     /// How all registries are reached, where nothing else is said of one.
@@ -26,9 +28,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// `variable` looks up the environment.
-    pub(crate) fn new(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+    /// `program` is the name that it was called by, `variable` looks up the environment.
+    pub(crate) fn new(
+        global: &Global,
+        program: &OsStr,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
         Ok(Self {
+            crane: is_crane(program),
             insecure: global.insecure,
             allowed_hosts: global.allow_host.clone(),
             access: global.access.clone(),

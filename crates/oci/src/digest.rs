@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::Tag;
+
 /// A hash algorithm that content is addressed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -93,12 +95,12 @@ impl Digest {
         }
     }
 
-    /// The tag that stands for this digest where a registry has no referrers API: `sha256-<hex>`, cut to a tag's 128
+    /// The tag that stands for this digest where a registry has no referrers API: `sha256-<hex>`, the hash cut to 64
     /// characters (distribution specification, "Referrers Tag Schema").
-    pub fn fallback_tag(&self) -> String {
-        let mut tag = format!("{}-{}", self.algorithm().name(), self.hex());
-        tag.truncate(128);
-        tag
+    pub fn fallback_tag(&self) -> Tag {
+        let mut hex = self.hex();
+        hex.truncate(64);
+        Tag::of(format!("{}-{hex}", self.algorithm().name()))
     }
 }
 
@@ -205,8 +207,12 @@ mod tests {
 
     #[test]
     fn fallback_tags_fit_a_tag() {
-        assert_eq!(Algorithm::Sha256.digest(b"").fallback_tag(), EMPTY.replace(':', "-"));
-        assert_eq!(Algorithm::Sha512.digest(b"").fallback_tag().len(), 128);
+        let [short, long] = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| algorithm.digest(b""));
+        assert_eq!(short.fallback_tag().as_str(), EMPTY.replace(':', "-"));
+        assert_eq!(long.fallback_tag().as_str(), format!("sha512-{}", &long.hex()[..64]));
+        for tag in [short, long].map(|digest| digest.fallback_tag()) {
+            assert_eq!(Tag::new(tag.as_str()), Ok(tag));
+        }
     }
 
     #[test]

@@ -173,12 +173,7 @@ impl Manifest {
         if outline.is_ambiguous() {
             return Err(ManifestError::Ambiguous { digest });
         }
-        let said = media_type.filter(|media_type| {
-            !matches!(
-                media_type.as_str(),
-                "" | "application/octet-stream" | "application/json" | "text/plain"
-            )
-        });
+        let said = media_type.filter(|media_type| !media_type.is_generic());
         let media_type = said.unwrap_or_else(|| outline.guess());
         Ok(Self { raw, media_type, digest })
     }

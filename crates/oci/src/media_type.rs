@@ -62,6 +62,14 @@ impl MediaType {
         &self.0
     }
 
+    /// What a server says of a document that it does not know: any JSON, any text, any bytes.
+    pub fn is_generic(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "" | "application/octet-stream" | "application/json" | "text/plain" | "text/json"
+        )
+    }
+
     /// An OCI index or a docker manifest list.
     pub fn is_index(&self) -> bool {
         matches!(self, t if *t == Self::OCI_INDEX || *t == Self::DOCKER_LIST)
@@ -122,6 +130,8 @@ mod tests {
 
     #[test]
     fn kinds() {
+        assert!(MediaType::new("application/json; charset=utf-8").is_generic());
+        assert!(MediaType::new("").is_generic() && !MediaType::OCI_MANIFEST.is_generic());
         assert!(MediaType::DOCKER_LIST.is_index() && MediaType::DOCKER_LIST.is_manifest());
         assert!(MediaType::OCI_ARTIFACT.is_image());
         assert!(MediaType::DOCKER_SCHEMA1_SIGNED.is_schema1());

@@ -39,6 +39,11 @@ impl Tag {
         Ok(Self(text.to_owned()))
     }
 
+    /// A text that is made of a tag's characters.
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

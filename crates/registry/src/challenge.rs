@@ -1,5 +1,8 @@
 //! What a registry asks for with a 401: the `WWW-Authenticate` header (RFC 9110, section 11.6.1).
 
+use http::HeaderMap;
+use http::header::WWW_AUTHENTICATE;
+
 use crate::scope::Scope;
 
 /// One way in that hoist knows.
@@ -23,9 +26,16 @@ pub(crate) struct Bearer {
 }
 
 impl Challenge {
-    /// The first challenge of the headers' values that hoist can answer.
-    pub(crate) fn choose<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        values.into_iter().flat_map(parse).find_map(|(scheme, parameters)| {
+    /// The challenge of an answer's headers.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let values = headers.get_all(WWW_AUTHENTICATE).iter();
+        Self::choose(values.filter_map(|value| value.to_str().ok()))
+    }
+
+    /// The first challenge of the headers' values that hoist can answer. Where both are offered a token comes before a
+    /// password, as containerd has it: it can be had by nobody in particular too.
+    fn choose<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let known = values.into_iter().flat_map(parse).filter_map(|(scheme, parameters)| {
             let parameter = |name: &str| {
                 let found = parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
                 found.map(|(_, value)| value.clone())
@@ -36,7 +46,8 @@ impl Challenge {
             let realm = parameter("realm").filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
             let scopes = parameter("scope").map(|text| Scope::parse_list(&text)).unwrap_or_default();
             Some(Self::Bearer(Bearer { realm, service: parameter("service"), scopes }))
-        })
+        });
+        known.min_by_key(|challenge| matches!(challenge, Self::Basic))
     }
 }
 
@@ -127,6 +138,12 @@ mod tests {
             (&["Bearer realm=https://h/t,service=s"], Some(bearer("https://h/t", Some("s"), ""))),
             (&["Negotiate, Bearer realm=\"https://h/t?a=b,c\""], Some(bearer("https://h/t?a=b,c", None, ""))),
             (&["Negotiate abc==", "Basic realm=\"x\""], Some(Challenge::Basic)),
+            // Gitea.
+            (
+                &["Basic realm=\"Gitea\"", "Bearer realm=\"https://h/v2/token\",service=\"s\",scope=\"*\""],
+                Some(bearer("https://h/v2/token", Some("s"), "")),
+            ),
+            (&["Bearer service=\"no realm\", Basic realm=\"x\""], Some(Challenge::Basic)),
             (&["BEARER REALM=\"https://h/\\\"t\""], Some(bearer("https://h/\"t", None, ""))),
             (&["Bearer service=\"no realm\""], None),
             (&["Digest realm=\"x\""], None),

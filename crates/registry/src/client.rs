@@ -29,7 +29,7 @@ impl Client {
         RegistryStore::new(self.host(repository.registry()), repository.clone())
     }
 
-    fn host(&self, name: &RegistryName) -> Arc<Host> {
+    pub(crate) fn host(&self, name: &RegistryName) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts
             .entry(name.clone())

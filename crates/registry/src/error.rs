@@ -7,19 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use http::header::DATE;
 use http::{HeaderMap, Method, StatusCode};
-use serde::Deserialize;
 use store::Kind;
 use url::Url;
 
 use crate::host::Authorization;
-use crate::redact::{self, printable};
+use crate::rate_limit::RateLimit;
+use crate::redact;
 use crate::retry::{chain, is_network};
 use crate::scope::Scope;
 use crate::tls::TlsError;
 use crate::trouble::Trouble;
-
-/// The longest text of a registry that is printed, in characters.
-const LONGEST: usize = 500;
 
 /// What went wrong, with everything needed to find the cause. URLs are printed without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +102,8 @@ pub struct StatusError {
     pub granted: Option<Vec<String>>,
     /// How long the registry asks to wait.
     pub retry_after: Option<Duration>,
+    /// How often the registry may be asked, where that was too often.
+    pub limit: Option<RateLimit>,
     /// How far the registry's clock is from this machine's, if that is far.
     pub skew: Option<ClockSkew>,
     /// How often it was tried.
@@ -114,13 +113,11 @@ pub struct StatusError {
 }
 
 /// One entry of a registry's list of errors.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryError {
-    /// The code, such as `MANIFEST_UNKNOWN`.
-    #[serde(default)]
+    /// The code, such as `MANIFEST_UNKNOWN`; empty where a registry has none.
     pub code: String,
     /// The code in words.
-    #[serde(default)]
     pub message: String,
 }
 
@@ -169,6 +166,23 @@ impl fmt::Display for Rough {
     }
 }
 
+/// A limit as far as it is known, behind the line that it explains.
+struct Limit<'a>(&'a RateLimit);
+
+impl fmt::Display for Limit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(limit) = self.0.limit else { return Ok(()) };
+        write!(f, " (the limit is {limit} requests")?;
+        if let Some(window) = self.0.window {
+            write!(f, " in {}", Rough(Duration::from_secs(window)))?;
+        }
+        if let Some(remaining) = self.0.remaining {
+            write!(f, ", {remaining} left")?;
+        }
+        f.write_str(")")
+    }
+}
+
 /// How hard it was tried; prints nothing for a single attempt.
 struct Effort(usize, Duration);
 
@@ -197,6 +211,9 @@ impl fmt::Display for StatusError {
             let colon = if error.code.is_empty() || error.message.is_empty() { "" } else { ": " };
             write!(f, "{separator}{}{colon}{}", error.code, error.message)?;
         }
+        if let Some(limit) = &self.limit {
+            write!(f, "{}", Limit(limit))?;
+        }
         if let Some(wait) = self.retry_after {
             write!(f, " (the registry asks to wait {})", Rough(wait))?;
         }
@@ -214,28 +231,6 @@ impl StatusError {
         let granted = self.granted.as_deref()?;
         let scopes = |texts: &[String]| Scope::parse_list(&texts.join(" "));
         (!Scope::covers(&scopes(granted), &scopes(&self.needed))).then_some(granted)
-    }
-
-    /// Reads what an error's body says.
-    pub(crate) fn explain(body: &[u8]) -> (Vec<RegistryError>, String) {
-        #[derive(Deserialize)]
-        struct Body {
-            errors: Vec<RegistryError>,
-        }
-        if let Ok(body) = serde_json::from_slice::<Body>(body) {
-            let clean = |error: RegistryError| RegistryError {
-                code: short(&error.code),
-                message: short(&error.message),
-            };
-            let says = |error: &RegistryError| !error.code.is_empty() || !error.message.is_empty();
-            // The first few say it; a line is for one screen.
-            return (body.errors.into_iter().map(clean).filter(says).take(5).collect(), String::new());
-        }
-        let text = String::from_utf8_lossy(body);
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        // A page for a browser says nothing to a terminal.
-        let line = if line.starts_with('<') { "" } else { line };
-        (Vec::new(), short(line))
     }
 
     fn has(&self, code: &str) -> bool {
@@ -259,10 +254,6 @@ impl StatusError {
             _ => Kind::Other,
         }
     }
-}
-
-fn short(text: &str) -> String {
-    printable(text).chars().take(LONGEST).collect()
 }
 
 /// The causes in one line. An outer error often repeats its cause's text, or says no more than that there is one.
@@ -386,7 +377,7 @@ mod tests {
     use super::*;
 
     fn status(method: Method, status: u16, body: &str) -> StatusError {
-        let (errors, text) = StatusError::explain(body.as_bytes());
+        let (errors, text) = crate::explain::explain(body.as_bytes());
         StatusError {
             method,
             url: "http://h/v2/nope/manifests/latest".into(),
@@ -397,6 +388,7 @@ mod tests {
             needed: Vec::new(),
             granted: None,
             retry_after: None,
+            limit: None,
             skew: None,
             attempts: 1,
             elapsed: Duration::ZERO,
@@ -408,7 +400,7 @@ mod tests {
         let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"Unknown name","detail":{}}]}"#;
         for (error, expected) in [
             (status(Method::GET, 404, unknown), "NAME_UNKNOWN: Unknown name"),
-            (status(Method::GET, 400, r#"{"errors":[{"message":"no\nway"},{}]}"#), "noway"),
+            (status(Method::GET, 400, r#"{"errors":[{"message":"no\nway"},{}]}"#), "no way"),
             (status(Method::GET, 500, "<html>\noops"), "unexpected status code 500 Internal Server Error"),
             (
                 status(Method::GET, 502, "\n bad\u{1b}[1m gateway\n"),

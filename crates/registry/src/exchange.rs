@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::Secret;
@@ -14,11 +15,13 @@ use store::Kind;
 use url::Url;
 
 use crate::error::{ClockSkew, Error, StatusError};
+use crate::explain::explain;
 use crate::host::{Authorization, Host};
-use crate::redact;
-use crate::retry::{is_passing, retry_after};
+use crate::link;
+use crate::retry::{is_dropped, is_passing, retry_after};
 use crate::scope::Scope;
 use crate::transport::Lane;
+use crate::{rate_limit, redact};
 
 /// How long a registry may take to begin its answer to a request without a long body.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -84,7 +87,7 @@ impl Host {
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
         let mut sender = self.sender(&url);
-        let (mut attempts, mut redirects, mut challenges) = (0, 0, 0);
+        let (mut attempts, mut redirects, mut challenges, mut dropped) = (0, 0, 0, false);
         loop {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
@@ -93,20 +96,39 @@ impl Host {
             };
             attempts += 1;
             let effort = || (attempts, started.elapsed());
-            let client = self.shared.transport.client(request.lane, &url, sender)?;
+            let transport = &self.shared.transport;
+            let client = if dropped {
+                transport.fresh(request.lane, &url, sender)?
+            } else {
+                transport.client(request.lane, &url, sender)?
+            };
             let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
+                // Servers close connections that are idle, and a request may be on its way already. So it says nothing
+                // of the registry's health, and every other connection that waits may be as old.
+                Err(source) if !dropped && is_dropped(source.as_ref()) => {
+                    dropped = true;
+                    self.drops.store(true, Ordering::Relaxed);
+                    attempts -= 1;
+                    continue;
+                }
                 Err(source) => (Error::network(&request.method, &url, source, effort()), None),
                 Ok(response) => {
                     let status = response.status();
                     if status.is_success() {
                         return Ok(Answer { response, url });
                     }
-                    if status == StatusCode::UNAUTHORIZED
+                    let unasked = matches!(authorization, Authorization::Unasked);
+                    if (status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && unasked))
                         && self.is_own(&url)
                         && challenges < 2
                         && self.challenged(response.headers(), &authorization, &mut scopes, challenges == 0)
                     {
                         challenges += 1;
+                        attempts -= 1;
+                        continue;
+                    }
+                    if unasked && self.is_own(&url) && self.lets_in_who_asks(status, request.repository).await
+                    {
                         attempts -= 1;
                         continue;
                     }
@@ -130,10 +152,12 @@ impl Host {
                     (error.under(&authorization, &scopes), asked)
                 }
             };
-            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error)) else {
+            let retries = self.shared.options.retries;
+            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error) && retries.allow(asked))
+            else {
                 return Err(error);
             };
-            let wait = self.shared.options.retries.wait(scheduled, asked);
+            let wait = retries.wait(scheduled, asked);
             self.shared.wait(&error, wait).await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
@@ -142,7 +166,8 @@ impl Host {
         }
     }
 
-    async fn attempt(
+    /// Sends a request once, with what lets it in.
+    pub(crate) async fn attempt(
         &self,
         client: &Client,
         request: &Request<'_>,
@@ -231,6 +256,7 @@ pub(crate) fn redirect(
     let target = url
         .join(location)
         .map_err(|error| Error::protocol(method, url, format!("redirects to no URL: {error}")))?;
+    let target = link::as_reached(url, target);
     if !matches!(target.scheme(), "http" | "https") || (url.scheme() == "https" && target.scheme() == "http")
     {
         let reason = format!("redirects from {} to {}, which is refused", url.scheme(), target.scheme());
@@ -254,11 +280,13 @@ pub(crate) async fn status_error(
 ) -> Error {
     let status = response.status();
     let retry_after = asked_patience(response.headers());
+    let limited = status == StatusCode::TOO_MANY_REQUESTS;
+    let limit = limited.then(|| rate_limit::parse(response.headers())).flatten();
     let skew = ClockSkew::of(response.headers());
     // What cannot be read explains nothing; the status still does.
     let body = tokio::time::timeout(PATIENCE, read_bounded(response, ERROR_LIMIT, PATIENCE)).await;
     let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
-    let (errors, text) = StatusError::explain(&body);
+    let (errors, text) = explain(&body);
     Error::Status(Box::new(StatusError {
         method: method.clone(),
         url: redact::url(url),
@@ -269,6 +297,7 @@ pub(crate) async fn status_error(
         granted: None,
         needed: Vec::new(),
         retry_after,
+        limit,
         skew,
         attempts,
         elapsed,

@@ -1,11 +1,11 @@
 //! One registry: where it is, what it asks for, and the tokens it gave.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use auth::{Credential, Secret};
 use base64::Engine as _;
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use oci::RegistryName;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -15,6 +15,7 @@ use crate::challenge::Challenge;
 use crate::error::Error;
 use crate::exchange::{basic, sensitive};
 use crate::guard::Zone;
+use crate::ping::ping;
 use crate::redact::printable;
 use crate::scheme;
 use crate::scope::Scope;
@@ -27,7 +28,11 @@ pub(crate) struct Host {
     base: OnceCell<Url>,
     /// What the registry asked for when it was first asked something; until then requests go without credentials.
     challenge: RwLock<Option<Challenge>>,
+    /// Whether `/v2/` asks for something, once that was asked.
+    pinged: OnceCell<bool>,
     tokens: Tokens,
+    /// Whether it ended connections as requests came.
+    pub(crate) drops: AtomicBool,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
 }
@@ -91,7 +96,9 @@ impl Host {
             name,
             base: OnceCell::new(),
             challenge: RwLock::default(),
+            pinged: OnceCell::new(),
             tokens: Tokens::default(),
+            drops: AtomicBool::new(false),
             zone: Mutex::default(),
         }
     }
@@ -157,10 +164,44 @@ impl Host {
             (Challenge::Basic, Credential::Basic { username, password }) => {
                 Ok(Authorization::Basic(basic(&username, &password)))
             }
-            (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken(_)) => {
+            (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken { .. }) => {
                 Ok(Authorization::Nothing)
             }
         }
+    }
+
+    /// Whether the same request may end better with a credential, though the answer does not ask for one. Quay, GitLab,
+    /// Harbor and Artifactory let private repositories look missing or forbidden to strangers; what they want, `/v2/`
+    /// tells. It is asked once, and only if there is a credential, or the answer is a 401.
+    pub(crate) async fn lets_in_who_asks(&self, status: StatusCode, repository: &str) -> bool {
+        if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+            return false;
+        }
+        // A credential that cannot be had explains nothing here: the answer may simply be true.
+        let credential = self.shared.keychain.credential(self.name.as_str(), Some(repository)).await;
+        let credential = credential.unwrap_or(Credential::Anonymous);
+        if credential == Credential::Anonymous && status != StatusCode::UNAUTHORIZED {
+            return false;
+        }
+        let asks = *self.pinged.get_or_init(|| self.learn_by_ping(&credential)).await;
+        // Strangers get tokens, but have no password.
+        let basic =
+            matches!(*self.challenge.read().unwrap_or_else(PoisonError::into_inner), Some(Challenge::Basic));
+        asks && !(basic && credential == Credential::Anonymous)
+    }
+
+    async fn learn_by_ping(&self, credential: &Credential) -> bool {
+        let Some((welcome, mut challenge)) = ping(self).await else { return false };
+        // Registries that anybody may look at ask nobody. As crane does, a password is tried where it may travel.
+        if challenge.is_none() && welcome && matches!(credential, Credential::Basic { .. }) {
+            let url = self.base.get().filter(|url| self.shared.may_carry_credentials(url).is_ok());
+            challenge = url.map(|_| Challenge::Basic);
+        }
+        let asks = challenge.is_some();
+        if asks {
+            *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = challenge;
+        }
+        asks
     }
 
     /// Learns from a 401; whether it makes sense to ask again. `scopes` gets what the registry says is needed; `first`
@@ -172,8 +213,7 @@ impl Host {
         scopes: &mut Vec<Scope>,
         first: bool,
     ) -> bool {
-        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let Some(challenge) = Challenge::choose(values) else { return false };
+        let Some(challenge) = Challenge::of(headers) else { return false };
         let before = scopes.clone();
         let wants_token = match &challenge {
             Challenge::Bearer(bearer) => {

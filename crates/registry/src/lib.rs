@@ -19,16 +19,23 @@
 //! # }
 //! ```
 
+mod access;
 mod body;
+mod catalog;
 mod challenge;
 mod client;
 mod error;
 mod exchange;
+mod explain;
 mod guard;
 mod host;
 mod link;
+mod names;
 mod options;
+mod pages;
+mod ping;
 mod proxies;
+mod rate_limit;
 mod redact;
 mod repository;
 mod resolve;
@@ -36,7 +43,6 @@ mod retry;
 mod scheme;
 mod scope;
 mod shared;
-mod tags;
 mod tls;
 mod token;
 mod transport;
@@ -44,11 +50,13 @@ mod trouble;
 mod upload;
 mod warning;
 
+pub use access::AccessToken;
 pub use client::Client;
 pub use error::{ClockSkew, Error, RegistryError, StatusError};
 pub use guard::AllowedHost;
 pub use options::Options;
-pub use repository::RegistryStore;
+pub use rate_limit::RateLimit;
+pub use repository::{Referrers, ReferrersSource, RegistryStore};
 pub use retry::Retries;
 pub use tls::{Identity, Tls, TlsError, read_certificates};
 pub use trouble::Trouble;

@@ -1,28 +1,36 @@
 //! One repository of a registry, as a store.
 
+mod deletion;
+mod referrers;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use futures_util::{StreamExt, TryStreamExt};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Kind, Opened, Store};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::body::Reading;
 use crate::error::Error;
-use crate::exchange::{Answer, Request};
+use crate::exchange::{Answer, Request, stalled};
 use crate::host::Host;
+use crate::names;
 use crate::scope::Scope;
-use crate::tags::Pages;
 use crate::transport::Lane;
 use crate::trouble::Trouble;
 use crate::upload::Target;
+
+pub use referrers::{Referrers, ReferrersSource};
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -39,22 +47,25 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// A repository on a registry.
 #[derive(Clone)]
 pub struct RegistryStore {
-    host: Arc<Host>,
-    repository: Repository,
+    pub(crate) host: Arc<Host>,
+    pub(crate) repository: Repository,
     /// What all requests ask a token for, so that one token serves them all.
-    scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
+    writes: bool,
+    mounts_fail: Arc<AtomicBool>,
 }
 
 impl RegistryStore {
     pub(crate) fn new(host: Arc<Host>, repository: Repository) -> Self {
         let scopes = vec![Scope::pull(repository.path())];
-        Self { host, repository, scopes }
+        Self { host, repository, scopes, writes: false, mounts_fail: Arc::default() }
     }
 
     /// The same repository, for writing: tokens are asked for push as well. With `origin`, a repository of the same
     /// registry that blobs may be mounted from, they are good for reading that too.
     #[must_use]
     pub fn for_push(mut self, origin: Option<&Repository>) -> Self {
+        self.writes = true;
         self.scopes = vec![Scope::push(self.repository.path())];
         if let Some(origin) = origin.filter(|origin| origin.registry() == self.repository.registry()) {
             Scope::join(&mut self.scopes, &[Scope::pull(origin.path())]);
@@ -143,13 +154,78 @@ impl RegistryStore {
         Err(missing)
     }
 
-    /// Asks for a blob without its bytes; `None` if it is not there.
-    async fn head_blob(&self, digest: &Digest) -> Result<Option<Answer>, Error> {
+    /// Asks whether a blob is there, without its bytes. Where `HEAD` is not for that (some registries do not know it, and
+    /// storage that a redirect was signed for `GET` at refuses it) a `GET` of its first byte tells.
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let url = self.url(&format!("blobs/{digest}")).await?;
+        let answer = match self.send(Method::HEAD, url, HeaderMap::new(), Bytes::new()).await {
+            Err(error) if is_about_head(&error) => self.first_byte(digest).await,
+            outcome => outcome,
+        };
+        match answer.map_err(|error| (error.status(), error)) {
+            Ok(_) | Err((Some(StatusCode::RANGE_NOT_SATISFIABLE), _)) => Ok(true),
+            Err((Some(StatusCode::NOT_FOUND), _)) => Ok(false),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    /// The length of a blob; `None` if it is not there.
+    async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let url = self.url(&format!("blobs/{digest}")).await?;
         match self.send(Method::HEAD, url, HeaderMap::new(), Bytes::new()).await {
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
-            outcome => outcome.map(Some),
+            Ok(answer) => {
+                let length =
+                    answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+                if let Some(size) = length.and_then(|text| text.parse().ok()) {
+                    return Ok(Some(size));
+                }
+            }
+            Err(error) if is_about_head(&error) || error.status() == Some(StatusCode::NOT_FOUND) => {}
+            Err(error) => return Err(error),
         }
+        let answer = match self.first_byte(digest).await {
+            Ok(answer) => answer,
+            // An empty blob has no first byte.
+            Err(error) if error.status() == Some(StatusCode::RANGE_NOT_SATISFIABLE) => return Ok(Some(0)),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut response = answer.response;
+        let told = match response.status() {
+            StatusCode::PARTIAL_CONTENT => response.headers().get(CONTENT_RANGE).and_then(|value| {
+                let (_, size) = value.to_str().ok()?.split_once('/')?;
+                size.trim().parse().ok()
+            }),
+            _ => response.content_length(),
+        };
+        if told.is_some() {
+            return Ok(told);
+        }
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            let reason = "the answer does not say how long the blob is";
+            return Err(Error::protocol(&Method::GET, &answer.url, reason));
+        }
+        // It comes in chunks: its length shows at its end.
+        let (started, mut size) = (Instant::now(), 0);
+        let stall = self.host.shared.options.stall;
+        loop {
+            let broken = |source: Box<dyn std::error::Error + Send + Sync>| {
+                Error::network(&Method::GET, &answer.url, source, (1, started.elapsed()))
+            };
+            let piece = timeout(stall, response.chunk()).await.map_err(|_| broken(stalled(stall).into()))?;
+            match piece.map_err(|error| broken(error.without_url().into()))? {
+                Some(piece) => size += piece.len() as u64,
+                None => return Ok(Some(size)),
+            }
+        }
+    }
+
+    async fn first_byte(&self, digest: &Digest) -> Result<Answer, Error> {
+        let url = self.url(&format!("blobs/{digest}")).await?;
+        let range = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let mut request = self.request(Method::GET, url, range, Bytes::new());
+        request.lane = Lane::Bulk;
+        self.host.send(request).await
     }
 }
 
@@ -171,7 +247,13 @@ impl From<oci::ManifestError> for GetError {
     }
 }
 
-fn accept() -> HeaderMap {
+/// Whether a refusal may be one of the method rather than of the question.
+fn is_about_head(error: &Error) -> bool {
+    matches!(error, Error::Status(_))
+        && matches!(error.kind(), Kind::Unsupported | Kind::Denied | Kind::Other)
+}
+
+pub(crate) fn accept() -> HeaderMap {
     HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))])
 }
 
@@ -187,7 +269,8 @@ fn described(headers: &HeaderMap, selector: &Selector) -> Option<Descriptor> {
         Selector::Tag(_) => content_digest(headers)?,
     };
     let size = text(CONTENT_LENGTH)?.parse().ok()?;
-    Some(Descriptor::new(MediaType::new(text(CONTENT_TYPE)?), digest, size))
+    let media_type = MediaType::new(text(CONTENT_TYPE)?);
+    (!media_type.is_generic()).then(|| Descriptor::new(media_type, digest, size))
 }
 
 #[async_trait]
@@ -201,9 +284,10 @@ impl Store for RegistryStore {
             Ok(Some(descriptor)) => Ok(descriptor),
             // Some registries leave headers out or answer HEAD with whatever; the manifest itself tells.
             Ok(None) => Ok(self.manifest(selector).await?.descriptor()),
-            Err(error @ Error::Status(_))
-                if matches!(error.kind(), Kind::Unsupported | Kind::Denied | Kind::Other) =>
-            {
+            Err(error) if is_about_head(&error) => Ok(self.manifest(selector).await?.descriptor()),
+            // Nexus knows no HEAD and answers 404. Where nothing was written yet, a 404 is no surprise: there a second
+            // question would be one too many for each new image.
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && !self.writes => {
                 Ok(self.manifest(selector).await?.descriptor())
             }
             Err(error) => Err(error.doing(format!("resolving {}", self.reference(selector)))),
@@ -223,28 +307,34 @@ impl Store for RegistryStore {
         outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
     }
 
+    async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {
+        self.remove(selector).await
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxStream<'a, Result<Vec<Descriptor>, StoreError>> {
+        self.find_referrers(subject, artifact_type).map_ok(|page| page.descriptors).boxed()
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
         let doing = format!("listing the tags of {}", self.repository);
-        let pages = Pages::new(Arc::clone(&self.host), self.repository.path(), &self.scopes);
-        pages.stream().map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
+        let pages = names::tags(Arc::clone(&self.host), self.repository.path(), &self.scopes);
+        pages.map(move |page| page.map_err(|error| error.doing(&doing))).boxed()
     }
 
     async fn contains(&self, blob: &Descriptor) -> Result<bool, StoreError> {
-        let found = self.head_blob(&blob.digest).await;
-        let doing = || format!("looking for blob {} in {}", blob.digest, self.repository);
-        Ok(found.map_err(|error| error.doing(doing()))?.is_some())
+        let found = self.has_blob(&blob.digest).await;
+        found.map_err(|error| error.doing(format!("looking for blob {} in {}", blob.digest, self.repository)))
     }
 
     async fn resolve_blob(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
         let doing = || format!("looking for blob {digest} in {}", self.repository);
-        let found = self.head_blob(digest).await.map_err(|error| error.doing(doing()))?;
-        let answer =
-            found.ok_or_else(|| StoreError::new(Kind::NotFound, doing(), "BLOB_UNKNOWN: there is none"))?;
-        let length = answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        let size = length.and_then(|text| text.parse().ok()).ok_or_else(|| {
-            let reason = "the answer does not say how long the blob is";
-            Error::protocol(&Method::HEAD, &answer.url, reason).doing(doing())
-        })?;
+        let size = self.blob_size(digest).await.map_err(|error| error.doing(doing()))?;
+        let size =
+            size.ok_or_else(|| StoreError::new(Kind::NotFound, doing(), "BLOB_UNKNOWN: there is none"))?;
         Ok(Descriptor::new(MediaType::OCTET_STREAM, *digest, size))
     }
 
@@ -258,6 +348,7 @@ impl Store for RegistryStore {
             host: Arc::clone(&self.host),
             repository: self.repository.path().to_owned(),
             scopes: self.scopes.clone(),
+            mounts_fail: Arc::clone(&self.mounts_fail),
         };
         let origin = origin.filter(|origin| origin.registry() == self.repository.registry());
         let outcome = target.begin(blob, origin).await;

@@ -14,12 +14,13 @@ pub struct Retries {
     pub attempts: usize,
     /// The wait before the second attempt; it grows threefold each time, with jitter.
     pub first_wait: Duration,
-    /// No wait is longer, also not when a registry asks for it.
+    /// No wait is longer; a registry that asks for more is not asked again.
     pub longest_wait: Duration,
 }
 
 impl Default for Retries {
-    /// Four attempts over some ten seconds; a registry's `Retry-After` is obeyed up to two minutes.
+    /// Four attempts over some ten seconds; a registry's `Retry-After` is obeyed up to two minutes, and what asks for
+    /// more is told at once.
     fn default() -> Self {
         Self { attempts: 4, first_wait: Duration::from_millis(600), longest_wait: Duration::from_mins(2) }
     }
@@ -35,6 +36,11 @@ impl Retries {
             .with_max_times(self.attempts.saturating_sub(1))
             .with_jitter()
             .build()
+    }
+
+    /// Whether what a registry asks to wait is worth waiting for. An attempt before that would be refused as well.
+    pub(crate) fn allow(&self, asked: Option<Duration>) -> bool {
+        asked.is_none_or(|asked| asked <= self.longest_wait)
     }
 
     /// How long to wait: the schedule's next wait, or what the registry asked for if that is longer.
@@ -62,6 +68,18 @@ pub(crate) fn is_network(error: &(dyn StdError + 'static)) -> bool {
             let bad = |cause: &hyper::Error| cause.is_parse() || cause.is_user();
             stood && !chain(error).filter_map(|cause| cause.downcast_ref()).any(bad)
         })
+    })
+}
+
+/// Whether a connection ended where an answer should have begun, as one does that the other side had closed while it was
+/// idle.
+pub(crate) fn is_dropped(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|cause| {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+            return error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+        }
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
     })
 }
 
@@ -116,7 +134,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(retries.wait(second, None), second);
         assert_eq!(retries.wait(second, Some(second * 9)), second * 9);
-        assert_eq!(retries.wait(second, Some(second * 9999)), retries.longest_wait);
+        assert!(retries.allow(None) && retries.allow(Some(second)) && !retries.allow(Some(second * 9999)));
     }
 
     #[test]

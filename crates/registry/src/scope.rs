@@ -19,6 +19,16 @@ impl Scope {
         Self::repository(path, &["pull", "push"])
     }
 
+    /// `delete` goes beside the other two: some token servers give it to nobody who asks for it alone.
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::repository(path, &["pull", "push", "delete"])
+    }
+
+    /// The list of a registry's repositories.
+    pub(crate) fn catalog() -> Self {
+        Self { resource: "registry:catalog".to_owned(), actions: BTreeSet::from(["*".to_owned()]) }
+    }
+
     fn repository(path: &str, actions: &[&str]) -> Self {
         let actions = actions.iter().map(|&action| action.to_owned()).collect();
         Self { resource: format!("repository:{path}"), actions }

@@ -36,6 +36,8 @@ struct Kind {
     lane: Lane,
     route: Route,
     trust: Trust,
+    /// Without a pool.
+    fresh: bool,
 }
 
 /// The way to a host.
@@ -133,10 +135,25 @@ impl Transport {
     /// The client for a URL; `sent_from` is the zone of the registry that sends us there, if it is not the registry
     /// itself.
     pub(crate) fn client(&self, lane: Lane, url: &Url, sent_from: Option<Zone>) -> Result<Client, Error> {
+        self.client_of(lane, url, sent_from, false)
+    }
+
+    /// A client that takes no connection that was used before, however many are idle.
+    pub(crate) fn fresh(&self, lane: Lane, url: &Url, sent_from: Option<Zone>) -> Result<Client, Error> {
+        self.client_of(lane, url, sent_from, true)
+    }
+
+    fn client_of(
+        &self,
+        lane: Lane,
+        url: &Url,
+        sent_from: Option<Zone>,
+        fresh: bool,
+    ) -> Result<Client, Error> {
         let route = self
             .route(url, sent_from)
             .map_err(|refused| Error::Refused { url: redact::url(url), reason: refused.to_string() })?;
-        let kind = Kind { lane, route, trust: self.trust(url)? };
+        let kind = Kind { lane, route, trust: self.trust(url)?, fresh };
         if let Some(client) = lock(&self.clients).get(&kind) {
             return Ok(client.clone());
         }
@@ -212,6 +229,9 @@ impl Transport {
             Route::Direct => builder.no_proxy().dns_resolver(self.resolver.clone()),
             Route::Proxied(None) => builder.dns_resolver(self.resolver.clone()),
         };
+        if kind.fresh {
+            builder = builder.pool_max_idle_per_host(0);
+        }
         if kind.lane == Lane::Bulk {
             builder = builder.http1_only();
         }

@@ -2,6 +2,7 @@
 //! monolithically", POST then PUT).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,7 +20,8 @@ use url::Url;
 use crate::error::Error;
 use crate::exchange::{Request, status_error};
 use crate::host::{Authorization, Host};
-use crate::retry::is_passing;
+use crate::link;
+use crate::retry::{is_dropped, is_passing};
 use crate::scope::Scope;
 use crate::transport::Lane;
 
@@ -41,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) host: Arc<Host>,
     pub(crate) repository: String,
     pub(crate) scopes: Vec<Scope>,
+    /// Whether a mount was met with an error here. Each more would cost a request, or all attempts of one.
+    pub(crate) mounts_fail: Arc<AtomicBool>,
 }
 
 impl Target {
@@ -50,14 +54,17 @@ impl Target {
         blob: &Descriptor,
         origin: Option<&Repository>,
     ) -> Result<Opened, Error> {
-        if let Some(origin) = origin {
+        if let Some(origin) = origin.filter(|_| !self.mounts_fail.load(Ordering::Relaxed)) {
             let mut scopes = self.scopes.clone();
             Scope::join(&mut scopes, &[Scope::pull(origin.path())]);
             let query = format!("mount={}&from={}", blob.digest, origin.path());
             match self.open(Some(&query), &scopes).await {
                 Ok((StatusCode::CREATED, _)) => return Ok(Opened::Mounted),
                 Ok((_, session)) => return self.writer(session, blob),
-                Err(error) => tracing::debug!(target: "hoist::http", "no mount: {error}"),
+                Err(error) => {
+                    tracing::debug!(target: "hoist::http", "no mounts from here on: {error}");
+                    self.mounts_fail.store(true, Ordering::Relaxed);
+                }
             }
         }
         let (_, session) = self.open(None, &self.scopes).await?;
@@ -82,6 +89,7 @@ impl Target {
         let refused = |reason: String| Err(Error::protocol(&Method::POST, &answer.url, reason));
         let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.and_then(|text| answer.url.join(text).ok());
+        let location = location.map(|location| link::as_reached(&answer.url, location));
         if let Some(location) = location.as_ref().filter(|location| !may_lead(&answer.url, location)) {
             let (from, to) = (answer.url.scheme(), location.scheme());
             return refused(format!("the upload would go from {from} to {to}, which is refused"));
@@ -151,14 +159,22 @@ impl Upload {
         let network = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::network(&Method::PUT, &url, error, (1, started.elapsed()))
         };
-        let client = host.shared.transport.client(Lane::Bulk, &url, host.sender(&url))?;
+        // These bytes cannot be sent twice here.
+        let client = if host.drops.load(Ordering::Relaxed) {
+            host.shared.transport.fresh(Lane::Bulk, &url, host.sender(&url))?
+        } else {
+            host.shared.transport.client(Lane::Bulk, &url, host.sender(&url))?
+        };
         let request = client
             .put(url.clone())
             .headers(headers)
             .body(body)
             .build()
             .map_err(|error| network(error.into()))?;
-        let response = host.exchange(&client, request).await.map_err(network)?;
+        let response = host.exchange(&client, request).await.map_err(|error| {
+            host.drops.fetch_or(is_dropped(error.as_ref()), Ordering::Relaxed);
+            network(error)
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(());

@@ -14,6 +14,8 @@ pub async fn run(store: &dyn Store) {
     empty_store(store).await;
     let blobs = blobs(store).await;
     manifests(store, &blobs).await;
+    deletion(store, &blobs).await;
+    referrers(store, &blobs).await;
 }
 
 fn tag(text: &str) -> Tag {
@@ -97,16 +99,17 @@ async fn abandoned(store: &dyn Store) {
     assert!(!store.contains(&blob).await.expect("presence can be asked"));
 }
 
+fn describe(blob: &Descriptor, media_type: &MediaType) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#, blob.digest, blob.size)
+}
+
 async fn manifests(store: &dyn Store, [config, layer]: &[Descriptor; 2]) {
-    let describe = |blob: &Descriptor, media_type| {
-        format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#, blob.digest, blob.size)
-    };
     // Odd spacing and an unknown field: bytes are kept.
     let json = format!(
         "{{ \"schemaVersion\": 2,\n \"mediaType\":\"{}\", \"config\":{}, \"layers\":[{}], \"x\":1.10 }}\n",
         MediaType::OCI_MANIFEST,
-        describe(config, MediaType::OCI_CONFIG),
-        describe(layer, MediaType::OCI_LAYER),
+        describe(config, &MediaType::OCI_CONFIG),
+        describe(layer, &MediaType::OCI_LAYER),
     );
     let manifest = Manifest::new(Bytes::from(json), Some(MediaType::OCI_MANIFEST)).expect("valid");
     let by_digest = Selector::Digest(manifest.digest());
@@ -122,4 +125,100 @@ async fn manifests(store: &dyn Store, [config, layer]: &[Descriptor; 2]) {
     let mut tags = tags.concat();
     tags.sort();
     assert_eq!(tags, [tag("1.0"), tag("latest")]);
+}
+
+async fn put(store: &dyn Store, selector: Option<Selector>, json: String) -> Manifest {
+    let manifest = Manifest::new(Bytes::from(json), None).expect("valid");
+    let selector = selector.unwrap_or(Selector::Digest(manifest.digest()));
+    store.put_manifest(&selector, &manifest).await.expect("a manifest is taken");
+    manifest
+}
+
+/// A place that deletes tags deletes nothing else with them; one that deletes manifests deletes their tags too.
+async fn deletion(store: &dyn Store, [config, _]: &[Descriptor; 2]) {
+    let json = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[],"x":"deleted"}}"#,
+        MediaType::OCI_MANIFEST,
+        describe(config, &MediaType::OCI_CONFIG),
+    );
+    let [first, second] = ["deleted-1", "deleted-2"].map(|name| Selector::Tag(tag(name)));
+    put(store, Some(first.clone()), json.clone()).await;
+    let manifest = put(store, Some(second.clone()), json).await;
+    let by_digest = Selector::Digest(manifest.digest());
+    let there = async |selector: &Selector| match store.resolve(selector).await {
+        Ok(_) => true,
+        Err(error) if error.kind() == Kind::NotFound => false,
+        Err(error) => panic!("{error}"),
+    };
+    match store.delete(&first).await {
+        Ok(()) => assert!(!there(&first).await, "the tag was deleted"),
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+            assert!(there(&first).await, "a refusal deletes nothing");
+        }
+    }
+    assert!(there(&second).await && there(&by_digest).await, "a tag is deleted alone");
+    match store.delete(&by_digest).await {
+        Ok(()) => {
+            for selector in [&by_digest, &first, &second] {
+                assert!(!there(selector).await, "{selector} goes with its manifest");
+                let again = store.delete(selector).await.expect_err("it is gone");
+                assert!(matches!(again.kind(), Kind::NotFound | Kind::Unsupported), "{again}");
+            }
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+            assert!(there(&by_digest).await, "a refusal deletes nothing");
+        }
+    }
+}
+
+/// What refers to a manifest is found, by whatever way the place has: both are laid.
+async fn referrers(store: &dyn Store, [config, layer]: &[Descriptor; 2]) {
+    let subject = store.resolve(&Selector::Tag(Tag::latest())).await.expect("it is there");
+    let listed = async |artifact_type| {
+        let pages: Vec<Vec<Descriptor>> = store
+            .referrers(&subject.digest, artifact_type)
+            .try_collect()
+            .await
+            .expect("referrers can be listed");
+        pages.concat()
+    };
+    assert!(listed(None).await.is_empty(), "nothing refers to it yet");
+    let mut entries = Vec::new();
+    for artifact_type in ["application/vnd.example.one", "application/vnd.example.two"] {
+        let json = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"{artifact_type}","config":{},"layers":[{}],"subject":{}}}"#,
+            MediaType::OCI_MANIFEST,
+            describe(config, &MediaType::OCI_EMPTY),
+            describe(layer, &MediaType::OCI_LAYER),
+            describe(&subject, &subject.media_type),
+        );
+        let mut entry = put(store, None, json).await.descriptor();
+        entry.artifact_type = Some(artifact_type.to_owned());
+        entries.push(entry);
+    }
+    let list: Vec<String> = entries
+        .iter()
+        .map(|entry| {
+            let text = describe(entry, &entry.media_type);
+            let artifact_type = entry.artifact_type.as_deref().unwrap_or_default();
+            format!(r#"{},"artifactType":"{artifact_type}"}}"#, text.trim_end_matches('}'))
+        })
+        .collect();
+    let json = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        list.join(",")
+    );
+    put(store, Some(subject.digest.fallback_tag().into()), json).await;
+
+    entries.sort_by_key(|entry| entry.digest);
+    let mut all = listed(None).await;
+    all.sort_by_key(|entry| entry.digest);
+    assert_eq!(all, entries);
+    let one = listed(Some("application/vnd.example.one")).await;
+    let types: Vec<_> = one.iter().map(|entry| entry.artifact_type.as_deref()).collect();
+    assert_eq!(types, [Some("application/vnd.example.one")]);
+    assert!(listed(Some("application/vnd.example.none")).await.is_empty());
 }

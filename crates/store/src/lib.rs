@@ -23,6 +23,7 @@ pub mod conformance;
 mod error;
 mod event;
 mod memory;
+mod referrers;
 mod stream;
 
 use std::fmt::Debug;
@@ -30,12 +31,14 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
 
 pub use error::{Error, Kind};
 pub use event::{Event, Observer, Silent};
 pub use memory::MemoryStore;
+pub use referrers::{of_type, referrers_by_tag};
 pub use stream::{ByteStream, collect, verified};
 
 /// A place that holds blobs by digest and manifests by tag and digest.
@@ -63,6 +66,26 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`Kind::Invalid`] if the place refuses it.
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error>;
+
+    /// Takes a tag away, and nothing else; or the manifest of a digest, and with it all its tags.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none, [`Kind::Unsupported`] where the place cannot do this: some delete by digest
+    /// only, some not at all.
+    async fn delete(&self, selector: &Selector) -> Result<(), Error> {
+        let doing = format!("deleting {selector} from {}", self.name());
+        Err(Error::new(Kind::Unsupported, doing, "this kind of place deletes nothing"))
+    }
+
+    /// The descriptors of the manifests whose subject is `subject`, page by page; of one artifact type if that is asked
+    /// for. A place that keeps no list of them reads the index behind the fallback tag: [`referrers_by_tag`].
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: Option<&'a str>,
+    ) -> BoxStream<'a, Result<Vec<Descriptor>, Error>> {
+        futures_util::stream::once(referrers_by_tag(self, subject, artifact_type)).boxed()
+    }
 
     /// The tags, in the order of the place, page by page.
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>>;

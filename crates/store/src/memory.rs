@@ -78,6 +78,19 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn delete(&self, selector: &Selector) -> Result<(), Error> {
+        let mut content = self.lock();
+        let found = match selector {
+            Selector::Tag(tag) => content.tags.remove(tag).is_some(),
+            Selector::Digest(digest) => {
+                content.tags.retain(|_, named| named != digest);
+                content.manifests.remove(digest).is_some()
+            }
+        };
+        let doing = || format!("deleting {selector} from {}", self.name);
+        found.then_some(()).ok_or_else(|| Error::new(Kind::NotFound, doing(), "not found"))
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
         let tags = self.lock().tags.keys().cloned().collect();
         futures_util::stream::once(std::future::ready(Ok(tags))).boxed()

@@ -2,6 +2,7 @@
 
 mod answer;
 mod content;
+mod dialect;
 mod route;
 mod serve;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 pub use answer::Answer;
 use content::Content;
+pub use dialect::{Dialect, Ping};
 pub use route::Route;
 
 use crate::images::Graph;

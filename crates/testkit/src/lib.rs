@@ -40,7 +40,7 @@ pub use certificate::{Authority, Certificate};
 pub use cli::{Cli, Invocation, Running};
 pub use docker::Docker;
 pub use docker_registry::{DockerRegistry, Setup};
-pub use faults::{Answer, FaultRegistry, Route};
+pub use faults::{Answer, Dialect, FaultRegistry, Ping, Route};
 pub use hoist_server::HoistServer;
 pub use http::{Client, Reply};
 pub use name_server::NameServer;

@@ -1,5 +1,7 @@
 //! What can go wrong in a transfer.
 
+use std::fmt;
+
 use oci::{Digest, ManifestError, Platform, Tag};
 use store::Kind;
 
@@ -78,6 +80,26 @@ pub enum Error {
         /// What there is too much of.
         limit: String,
     },
+    /// A manifest was to be deleted, and more tags would go with it than was meant.
+    #[error("refusing to delete {reference}: {}", Along(others))]
+    SharedManifest {
+        /// What was to be deleted, as a reference.
+        reference: String,
+        /// The manifest, which the place can delete only as a whole.
+        digest: Digest,
+        /// Its tags, but for the one that was to be deleted.
+        others: Vec<Tag>,
+    },
+    /// A manifest was to be deleted, and it cannot be found out which tags would go with it.
+    #[error("refusing to delete {reference}: which tags would go along cannot be found out: {source}")]
+    UnknownTags {
+        /// What was to be deleted, as a reference.
+        reference: String,
+        /// The manifest, which the place can delete only as a whole.
+        digest: Digest,
+        /// Why.
+        source: store::Error,
+    },
     /// One of many tags could not be copied.
     #[error("copying tag {tag}: {source}")]
     Tag {
@@ -95,6 +117,7 @@ impl Error {
             Self::Source(error) | Self::Destination(error) | Self::GaveUp { source: error, .. } => {
                 Some(error)
             }
+            Self::UnknownTags { source, .. } => Some(source),
             Self::Tag { source, .. } => source.store(),
             _ => None,
         }
@@ -103,5 +126,19 @@ impl Error {
     /// What a caller can act on, if a store failed.
     pub fn kind(&self) -> Option<Kind> {
         self.store().map(store::Error::kind)
+    }
+}
+
+/// How many tags go along, and the first few of them.
+struct Along<'a>(&'a [Tag]);
+
+impl fmt::Display for Along<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FEW: usize = 5;
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "{} tag{plural} of the manifest would go along: ", self.0.len())?;
+        let shown: Vec<&str> = self.0.iter().take(FEW).map(Tag::as_str).collect();
+        f.write_str(&shown.join(", "))?;
+        if self.0.len() > FEW { f.write_str(", …") } else { Ok(()) }
     }
 }

@@ -32,6 +32,7 @@
 //! ```
 
 mod blob;
+mod delete;
 mod error;
 mod graph;
 mod memo;
@@ -43,6 +44,7 @@ mod tags;
 mod transfer;
 
 pub use blob::Fate;
+pub use delete::{DeleteOptions, Deleted, delete};
 pub use error::Error;
 pub use graph::{Graph, Limits, Node, Walk};
 pub use options::Options;

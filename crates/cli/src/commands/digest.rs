@@ -1,5 +1,6 @@
-use oci::{Reference, Selector};
-use store::{Kind, Store};
+use oci::{Descriptor, Reference, Selector};
+use serde::Serialize;
+use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -20,25 +21,30 @@ pub(crate) struct Args {
     pub(crate) output: Output,
 }
 
+/// The image's descriptor, with the platform that was asked for, and the reference that means nothing else.
+#[derive(Serialize)]
+struct Document {
+    reference: String,
+    #[serde(flatten)]
+    image: Descriptor,
+}
+
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let (store, reference) = context.open(&args.image)?;
     let selector = reference.selector();
-    let digest = match context.settings.platform.one() {
-        Some(platform) => transfer::select(&store, &selector, platform).await?.digest(),
-        None => match store.resolve(&selector).await {
-            Ok(descriptor) => descriptor.digest,
-            // The answer to a HEAD has no body to tell more; the same question as GET has.
-            Err(error) if error.kind() == Kind::NotFound => store.manifest(&selector).await?.digest(),
-            Err(error) => return Err(error.into()),
-        },
+    let image = match context.settings.platform.one() {
+        Some(platform) => {
+            let manifest = transfer::select(&store, &selector, platform).await?;
+            Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }
+        }
+        None => store.resolve(&selector).await?,
     };
-    let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
+    let named = Reference::new(reference.repository().clone(), Selector::Digest(image.digest));
     if args.output.wants_json() {
-        let document = serde_json::json!({"reference": named.to_string(), "digest": digest.to_string()});
-        return args.output.print(&context.ui, &document);
+        return args.output.print(&context.ui, &Document { reference: named.to_string(), image });
     }
     if args.full_ref {
         return context.ui.println(&named.to_string());
     }
-    context.ui.println(&digest.to_string())
+    context.ui.println(&image.digest.to_string())
 }

@@ -5,12 +5,12 @@ use testkit::{Cli, DockerRegistry, HoistServer, Outcome, images};
 use crate::support::{is_log, kinds, logged};
 
 /// Both programs with the same arguments.
-fn both(cli: &Cli, arguments: &[&str]) -> [Outcome; 2] {
+pub(crate) fn both(cli: &Cli, arguments: &[&str]) -> [Outcome; 2] {
     [cli.peer("crane", arguments).run(), cli.hoist_as("crane", arguments).run()]
 }
 
 #[track_caller]
-fn assert_equal(cli: &Cli, arguments: &[&str]) {
+pub(crate) fn assert_equal(cli: &Cli, arguments: &[&str]) {
     let [crane, hoist] = both(cli, arguments);
     assert_eq!(crane.status.code(), hoist.status.code(), "{arguments:?}\n{crane}\n{hoist}");
     assert_eq!(crane.stdout, hoist.stdout, "{arguments:?}\n{crane}\n{hoist}");

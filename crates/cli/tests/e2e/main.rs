@@ -3,18 +3,28 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod article;
+mod auth;
+mod catalog;
 mod closed;
+mod completion;
 mod copies;
 mod crane;
 mod credentials;
 mod damage;
+mod delete;
+mod dialects;
 mod disk;
 mod exports;
 mod guard;
 mod help;
+mod json;
+mod ls;
+mod man;
 mod peers;
 mod proxies;
+mod ratelimit;
 mod references;
+mod referrers;
 mod requests;
 mod secrets;
 mod self_contained;
@@ -25,3 +35,4 @@ mod tls;
 mod tour;
 mod tree;
 mod unreachable;
+mod validate;

@@ -4,7 +4,7 @@ use ::auth::Keychain;
 use store::conformance;
 use testkit::{DockerRegistry, FaultRegistry, HoistServer, TokenServer};
 
-use crate::support::{anonymous, login, options, store_of};
+use crate::support::{REPOSITORY, anonymous, login, options, store_of};
 
 #[tokio::test]
 async fn docker_registry_plain() {
@@ -23,8 +23,10 @@ async fn docker_registry_basic() {
 async fn docker_registry_bearer() {
     let registry = DockerRegistry::bearer(TokenServer::start("user", "secret"));
     let keychain = login(registry.address(), "user", "secret");
-    conformance::run(&store_of(registry.address(), options(), keychain)).await;
-    assert_eq!(registry.tokens().unwrap().requests().len(), 1);
+    conformance::run(&store_of(registry.address(), options(), keychain).for_delete()).await;
+    let requests = registry.tokens().unwrap().requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].parameters("scope"), [format!("repository:{REPOSITORY}:delete,pull,push")]);
 }
 
 #[tokio::test]

@@ -3,9 +3,14 @@
 
 mod auth;
 mod bodies;
+mod catalog;
 mod conformance;
+mod deletion;
+mod dialects;
 mod manifests;
+mod rate_limit;
 mod raw;
+mod referrers;
 mod retries;
 mod secrets;
 mod support;

@@ -9,6 +9,10 @@ pub struct Answer {
     /// `None`: what the registry would say.
     pub(super) status: Option<u16>,
     pub(super) headers: Vec<(String, Option<String>)>,
+    /// Headers beside those.
+    pub(super) more: Vec<(String, String)>,
+    /// A template of the `Location`.
+    pub(super) location: Option<String>,
     pub(super) body: Option<Content>,
     pub(super) spoil: Spoil,
 }
@@ -30,6 +34,18 @@ pub(super) struct Spoil {
     pub(super) corrupt: bool,
     pub(super) ignore_ranges: bool,
     pub(super) cut_request: Option<u64>,
+    pub(super) connection: After,
+}
+
+/// What becomes of the connection behind a good answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum After {
+    #[default]
+    Open,
+    /// It ends, without a word.
+    Closed,
+    /// It ends as the next request comes.
+    ClosedOnRequest,
 }
 
 /// The `Content-Length` of an answer.
@@ -39,6 +55,8 @@ pub(super) enum Length {
     True,
     Claimed(u64),
     Absent,
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
 }
 
 /// Where a body stops, before its end.
@@ -51,7 +69,14 @@ pub(super) enum End {
 impl Answer {
     /// What the registry would say, to be spoiled by the methods below.
     pub fn stored() -> Self {
-        Self { status: None, headers: Vec::new(), body: None, spoil: Spoil::default() }
+        Self {
+            status: None,
+            headers: Vec::new(),
+            more: Vec::new(),
+            location: None,
+            body: None,
+            spoil: Spoil::default(),
+        }
     }
 
     /// A status with an empty body.
@@ -74,6 +99,21 @@ impl Answer {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Adds a header, beside others of the same name.
+    #[must_use]
+    pub fn more(mut self, name: &str, value: &str) -> Self {
+        self.more.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the `Location`, where `{request}` stands for the request's path, `{location}` for the registry's own
+    /// `Location`, and `{last}` for the last segment of that.
+    #[must_use]
+    pub fn location(mut self, template: &str) -> Self {
+        self.location = Some(template.to_owned());
         self
     }
 
@@ -117,6 +157,27 @@ impl Answer {
     #[must_use]
     pub fn no_length(mut self) -> Self {
         self.spoil.length = Length::Absent;
+        self
+    }
+
+    /// Sends the body in chunks, without a length.
+    #[must_use]
+    pub fn chunked(mut self) -> Self {
+        self.spoil.length = Length::Chunked;
+        self
+    }
+
+    /// Ends the connection behind the answer, which promised that it lasts.
+    #[must_use]
+    pub fn then_closed(mut self) -> Self {
+        self.spoil.connection = After::Closed;
+        self
+    }
+
+    /// Ends the connection when the next request comes on it.
+    #[must_use]
+    pub fn then_closed_on_request(mut self) -> Self {
+        self.spoil.connection = After::ClosedOnRequest;
         self
     }
 

@@ -141,7 +141,13 @@ impl Content {
                     .header("Docker-Content-Digest", digest)
             }
             "DELETE" => match self.manifests.remove(&name(repository, reference)) {
-                Some(_) => Response::new(202),
+                Some((_, bytes)) => {
+                    // With a digest go its tags.
+                    if reference.contains(':') {
+                        self.manifests.retain(|(other, _), (_, same)| other != repository || *same != bytes);
+                    }
+                    Response::new(202)
+                }
                 None => Response::error(404, "MANIFEST_UNKNOWN"),
             },
             _ => Response::error(405, "UNSUPPORTED"),

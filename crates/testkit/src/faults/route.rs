@@ -9,6 +9,7 @@ pub struct Route {
     pattern: String,
     with: Vec<(String, Option<String>)>,
     without: Vec<(String, Option<String>)>,
+    query: Option<String>,
     skip: usize,
     times: usize,
 }
@@ -21,6 +22,7 @@ impl Route {
             pattern: pattern.to_owned(),
             with: Vec::new(),
             without: Vec::new(),
+            query: None,
             skip: 0,
             times: usize::MAX,
         }
@@ -57,6 +59,13 @@ impl Route {
         self
     }
 
+    /// Only with this parameter in the query.
+    #[must_use]
+    pub fn with_query(mut self, name: &str) -> Self {
+        self.query = Some(name.to_owned());
+        self
+    }
+
     /// Only without this header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
@@ -80,6 +89,7 @@ impl Route {
         };
         (self.method == "*" || self.method == request.method)
             && matches(&self.pattern, &request.path)
+            && self.query.as_ref().is_none_or(|name| !request.parameters(name).is_empty())
             && self.with.iter().all(has)
             && !self.without.iter().any(has)
     }

@@ -7,7 +7,7 @@ use std::thread;
 
 use rustls::ServerConfig;
 
-use super::answer::{Answer, Content, End, Length, Spoil};
+use super::answer::{After, Answer, Content, End, Length, Spoil};
 use super::content::Response;
 use super::{State, lock};
 use crate::http::{self, Stream};
@@ -71,11 +71,20 @@ fn send(
     mut response: Response,
     answer: Answer,
 ) -> io::Result<Next> {
-    let Answer { headers, body, spoil, .. } = answer;
+    let Answer { headers, more, location, body, spoil, .. } = answer;
+    if let Some(template) = location {
+        let own = wire::header(&response.headers, "location").unwrap_or_default().to_owned();
+        let last = own.rsplit('/').next().unwrap_or_default();
+        let filled =
+            template.replace("{request}", &request.path).replace("{location}", &own).replace("{last}", last);
+        response.headers.retain(|(key, _)| !key.eq_ignore_ascii_case("location"));
+        response.headers.push(("Location".to_owned(), filled));
+    }
     for (name, value) in headers {
         response.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(&name));
         response.headers.extend(value.map(|value| (name, value)));
     }
+    response.headers.extend(more);
     let mut content = body.unwrap_or(Content::Bytes(response.body));
     if spoil.corrupt {
         corrupt(&mut content);
@@ -89,6 +98,7 @@ fn send(
         Length::True => Some(("Content-Length", size.to_string())),
         Length::Claimed(length) => Some(("Content-Length", length.to_string())),
         Length::Absent => Some(("Connection", "close".to_owned())),
+        Length::Chunked => Some(("Transfer-Encoding", "chunked".to_owned())),
     };
     response.headers.extend(framing.map(|(name, value)| (name.to_owned(), value)));
     let line = format!("HTTP/1.1 {} {}", response.status, reason(response.status));
@@ -99,7 +109,10 @@ fn send(
             Some(End::Cut(bytes) | End::Silence(bytes)) => bytes.min(size),
             None => size,
         };
-        write_body(connection, &content, sent)?;
+        match spoil.length {
+            Length::Chunked => write_chunks(connection, &content, sent, sent == size)?,
+            _ => write_body(connection, &content, sent)?,
+        }
     }
     connection.get_mut().flush()?;
     Ok(finish(connection, &spoil))
@@ -113,9 +126,25 @@ fn write_body(connection: &mut Connection, content: &Content, length: u64) -> io
     }
 }
 
+/// Writes a body in chunks; one that is cut has no last chunk.
+fn write_chunks(connection: &mut Connection, content: &Content, length: u64, whole: bool) -> io::Result<()> {
+    const CHUNK: usize = 1000;
+    let bytes = match content {
+        Content::Bytes(bytes) => Arc::clone(bytes),
+        Content::Filler(bytes) => vec![b' '; usize::try_from(*bytes).unwrap_or_default()].into(),
+    };
+    let stream = connection.get_mut();
+    for chunk in bytes[..usize::try_from(length).unwrap_or(bytes.len())].chunks(CHUNK) {
+        write!(stream, "{:x}\r\n", chunk.len())?;
+        stream.write_all(chunk)?;
+        stream.write_all(b"\r\n")?;
+    }
+    if whole { stream.write_all(b"0\r\n\r\n") } else { Ok(()) }
+}
+
 fn finish(connection: &mut Connection, spoil: &Spoil) -> Next {
-    match (spoil.end, spoil.length) {
-        (Some(End::Silence(_)), _) => {
+    match (spoil.end, spoil.length, spoil.connection) {
+        (Some(End::Silence(_)), ..) => {
             // Until the client gives up, or the registry is dropped.
             while let Ok(bytes @ [_, ..]) = connection.fill_buf() {
                 let length = bytes.len();
@@ -123,7 +152,12 @@ fn finish(connection: &mut Connection, spoil: &Spoil) -> Next {
             }
             Next::End
         }
-        (None, Length::True) => Next::Request,
+        (None, Length::True | Length::Chunked, After::Open) => Next::Request,
+        (None, Length::True | Length::Chunked, After::ClosedOnRequest) => {
+            // Whatever comes is not even read.
+            let _ = connection.fill_buf();
+            Next::End
+        }
         _ => Next::End,
     }
 }

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod copies;
+mod deletions;
 mod faults;
 mod graphs;
 mod images;

@@ -31,6 +31,14 @@ pub(crate) struct Place {
     pub(crate) stalled: Arc<AtomicUsize>,
     /// Answers to questions are denials.
     pub(crate) denies: AtomicBool,
+    /// What comes of deleting a tag; what comes naturally, without one.
+    pub(crate) untag: Option<Kind>,
+    /// Tags cannot be listed.
+    pub(crate) hides_tags: bool,
+    /// Questions for manifests that are under way.
+    asking: Arc<AtomicUsize>,
+    /// The most of them at once.
+    pub(crate) most_questions: AtomicUsize,
     /// Reads that are under way.
     reading: Arc<AtomicUsize>,
     /// The most reads that were under way at once.
@@ -50,6 +58,10 @@ impl Place {
             stalls: Mutex::default(),
             stalled: Arc::default(),
             denies: AtomicBool::new(false),
+            untag: None,
+            hides_tags: false,
+            asking: Arc::default(),
+            most_questions: AtomicUsize::new(0),
             reading: Arc::default(),
             most_reads: AtomicUsize::new(0),
         }
@@ -121,6 +133,9 @@ impl Store for Place {
 
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, Error> {
         self.note(format!("HEAD manifest {selector}"));
+        let _asking = Count::new(&self.asking);
+        self.most_questions.fetch_max(self.asking.load(Ordering::SeqCst), Ordering::SeqCst);
+        tokio::task::yield_now().await;
         if self.denies.load(Ordering::SeqCst) {
             return Err(Error::new(Kind::Denied, "asking", "denied"));
         }
@@ -138,8 +153,20 @@ impl Store for Place {
         self.inner.put_manifest(selector, manifest).await
     }
 
+    async fn delete(&self, selector: &Selector) -> Result<(), Error> {
+        self.note(format!("DELETE {selector}"));
+        match (selector, self.untag) {
+            (Selector::Tag(_), Some(kind)) => Err(Error::new(kind, "deleting a tag", "refused")),
+            _ => self.inner.delete(selector).await,
+        }
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
         self.note("GET tags".to_owned());
+        if self.hides_tags {
+            let error = Error::new(Kind::Denied, "listing tags", "denied");
+            return stream::once(std::future::ready(Err(error))).boxed();
+        }
         self.inner
             .tags()
             .flat_map(|page| {

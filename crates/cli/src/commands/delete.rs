@@ -1,0 +1,58 @@
+use oci::{Reference, Selector, Tag};
+use store::Store;
+use transfer::{DeleteOptions, Deleted};
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Delete a tag, or a manifest by its digest
+///
+/// A tag is deleted alone. Many registries delete by digest only, and all tags of the digest go along: there a tag is
+/// deleted if it is the only one of its digest, and refused otherwise. A digest that is given is refused if it has two
+/// tags or more.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tag or digest
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Delete the manifest also if more tags go with it (+)
+    #[arg(long)]
+    pub(crate) force_digest: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let reference: Reference = args.image.parse()?;
+    let store = context.store(reference.repository())?.for_delete();
+    let selector = reference.selector();
+    let options = DeleteOptions { force_digest: args.force_digest };
+    let deleted = match selector {
+        // crane asks nothing before.
+        Selector::Digest(digest) if context.settings.crane => {
+            store.delete(&selector).await?;
+            Deleted::Manifest { digest, tags: None }
+        }
+        _ => transfer::delete(&store, &selector, options).await?,
+    };
+    let text = match deleted {
+        Deleted::Tag => format!("deleted tag {reference}; its manifest stays"),
+        Deleted::Manifest { digest, tags } => {
+            let named = Reference::new(reference.repository().clone(), digest.into());
+            format!("deleted manifest {named}{}", along(tags.as_deref()))
+        }
+    };
+    context.ui.log(&text);
+    Ok(())
+}
+
+/// What went with a manifest.
+fn along(tags: Option<&[Tag]>) -> String {
+    match tags {
+        None => ", with whatever tags it had".to_owned(),
+        Some([]) => ", which had no tag".to_owned(),
+        Some(tags) => {
+            let plural = if tags.len() == 1 { "" } else { "s" };
+            let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+            format!(", with its tag{plural} {}", tags.join(", "))
+        }
+    }
+}
