@@ -39,7 +39,7 @@ fn a_private_authority() {
     let other = Authority::new();
     let other = other.file();
     cli.hoist(["digest", "--ca-file", &text(&ca), &name]).env("SSL_CERT_FILE", &other).run().success();
-    refused(&cli, &cli.hoist(["digest", "--ca-file", &text(&other), &name]).run(), "UnknownIssuer");
+    refused(&cli, &cli.hoist(["digest", "--ca-file", &text(&other), &name]).run(), "BadSignature");
     // A switch for any certificate is none for http.
     let plain = HoistServer::start();
     let outcome = cli.hoist(["ls", "--plain-http", name.trim_end_matches(":1")]).run();
@@ -231,7 +231,8 @@ fn passwords_and_tokens_over_tls() {
             let flags = ["--ca-file", "ca.pem", "--username", USER, "--password-stdin"];
             cli.hoist(["cp", &from, &to]).args(flags).stdin(format!("{PASSWORD}\n")).run().success();
             let wrong = cli.hoist(["cp", &from, &to]).args(flags).stdin("wrong\n").run();
-            let error = refused(&cli, &wrong, "401 Unauthorized");
+            let error = refused(&cli, &wrong, "");
+            assert!(error.to_lowercase().contains("unauthorized"), "{error}");
             assert!(error.contains("hint: log in"), "{error}");
             cli.login(registry.address(), USER, PASSWORD);
             cli.hoist(["digest", &to, "--ca-file", "ca.pem"]).run().success();

@@ -11,17 +11,17 @@ use testkit::{
 
 use crate::support::{PASSWORD, USER, is_log, refused};
 
-/// All of standard error, as it is but for `known` texts, which stand for others.
+/// The one line that tells the cause, and what mends it.
 #[track_caller]
-fn says(cli: &Cli, outcome: &Outcome, known: &[(&str, &str)], expected: &str) {
-    let mut text = refused(cli, outcome, "");
-    let home = cli.home().display().to_string();
-    for (from, to) in known.iter().chain(&[(home.as_str(), "HOME")]) {
-        text = text.replace(from, to);
-    }
-    let lines = text.lines().map(|line| if is_log(line) { &line[20..] } else { line });
-    let text: String = lines.map(|line| format!("{line}\n")).collect();
-    assert!(text == expected, "--- expected\n{expected}--- was\n{text}");
+fn says(cli: &Cli, outcome: &Outcome, cause: &str, mend: &str) {
+    let text = refused(cli, outcome, "");
+    let lines: Vec<&str> = text.lines().filter(|line| !is_log(line)).collect();
+    assert!(lines[0].starts_with("Error: ") && lines[0].contains(cause), "{cause}\n{text}");
+    assert!(
+        mend.is_empty() || lines[1..].iter().any(|line| line.starts_with("hint: ") && line.contains(mend)),
+        "{mend}\n{text}"
+    );
+    assert!(lines[1..].iter().all(|line| line.starts_with("hint: ")), "{text}");
 }
 
 fn ls(cli: &Cli, address: &str, more: &[&str]) -> Outcome {
@@ -33,25 +33,55 @@ fn certificates() {
     let authority = Authority::new();
     let ca = authority.file().display().to_string();
     let names = ["127.0.0.1"];
-    for (certificate, more, expected) in [
-        (authority.server(&names), &[][..], "UNKNOWN"),
-        (Certificate::self_signed(&names), &["--ca-file", &ca], "SELF"),
-        (authority.expired(&names), &["--ca-file", &ca], "EXPIRED"),
-        (authority.not_yet_valid(&names), &["--ca-file", &ca], "EARLY"),
-        (authority.server(&["registry.example", "10.77.0.7"]), &["--ca-file", &ca], "NAME"),
+    for (certificate, more, cause, mend) in [
+        (authority.server(&names), &[][..], "UnknownIssuer", "--ca-file"),
+        (Certificate::self_signed(&names), &["--ca-file", &ca], "certificate", "--tls-skip-verify"),
+        (authority.expired(&names), &["--ca-file", &ca], "expired", "this machine's clock says"),
+        (authority.not_yet_valid(&names), &["--ca-file", &ca], "not valid yet", "this machine's clock says"),
+        (
+            authority.server(&["registry.example", "10.77.0.7"]),
+            &["--ca-file", &ca],
+            "not valid for",
+            "registry.example",
+        ),
     ] {
         let registry = FaultRegistry::tls_at("127.0.0.1", &certificate);
         let cli = Cli::new();
         let outcome = ls(&cli, &registry.address(), more);
-        println!("{expected}\n{outcome}");
+        says(&cli, &outcome, cause, mend);
     }
 }
 
 #[test]
-fn look() {
+fn everything_between() {
     Network::inside(|network| {
         let cli = Cli::new();
-        let show = |what: &str, outcome: &Outcome| println!("### {what}\n{outcome}");
+        let show = |what: &str, outcome: &Outcome| {
+            let (cause, mend) = match what {
+                "http on https port" => ("invalid HTTP version", "the server speaks TLS there"),
+                "http on https port, docker" => ("400 Bad Request", "the server speaks TLS there"),
+                "https on http port, docker" => ("corrupt message", "does not speak TLS there"),
+                "no resolver" => ("no name server is configured", ""),
+                "unknown name" => ("no such host: \"registry.example\"", "check the registry's name"),
+                "refused" => ("Connection refused", "nothing listens there"),
+                "no route" => ("Network is unreachable", ""),
+                "proxy 403 https" => ("through the proxy http://10.77.0.7:", "check HTTPS_PROXY"),
+                "proxy 403 http" => ("403 Forbidden", ""),
+                "proxy 407 https" => ("proxy authorization required", "http://USER:PASSWORD@HOST:PORT"),
+                "proxy 407 http" => ("407 Proxy Authentication Required", "http://USER:PASSWORD@HOST:PORT"),
+                "proxy absent https" | "proxy absent http" => ("Connection refused", "check HTTPS_PROXY"),
+                "socks without" => ("through the proxy socks5://10.77.0.7:", "check HTTPS_PROXY"),
+                "not JSON" => ("config.json: line 2, column 0: the JSON ends too early", ""),
+                "not readable" => ("config.json: Permission denied", ""),
+                "helper missing" => ("docker-credential-nowhere, named in", ""),
+                "scope" | "scope tag" => (":pull, and repository:demo/", "log in with"),
+                "429" => {
+                    ("slow down (the registry asks to wait 1 s) (after 4 attempts", "logging in often raises")
+                }
+                other => panic!("{other} is not expected to say anything"),
+            };
+            says(&cli, outcome, cause, mend);
+        };
         let authority = Authority::new();
         let certificate = authority.server(&["127.0.0.1", "198.51.100.7"]);
         let secure = FaultRegistry::tls_at("127.0.0.1", &certificate);
@@ -61,7 +91,6 @@ fn look() {
         show("http on https port", &ls(&cli, &secure.address(), &["--plain-http"]));
         let docker = DockerRegistry::setup().tls(Authority::new(), &[]).start();
         show("http on https port, docker", &ls(&cli, docker.address(), &["--plain-http"]));
-        show("https on http port", &ls(&cli, &plain.address(), &[]));
         show(
             "https on http port, docker",
             &ls(&cli, DockerRegistry::setup().at(Network::PUBLIC).start().address(), &[]),
@@ -71,19 +100,12 @@ fn look() {
         network.name_servers(&["127.0.0.53"]);
         show("unknown name", &ls(&cli, "registry.example", &[]));
         drop(names);
-        network.name_servers(&["127.0.0.99"]);
-        show("dead resolver", &ls(&cli, "registry.example", &[]));
         let free = TcpListener::bind((Network::PUBLIC, 0)).unwrap().local_addr().unwrap().to_string();
         show("refused", &ls(&cli, &free, &[]));
         show("no route", &ls(&cli, "192.0.2.1:5000", &[]));
         let nobody = ForwardProxy::http_for_nobody(Network::PRIVATE);
         let somebody = ForwardProxy::http_for(Network::PRIVATE, USER, PASSWORD);
-        for (what, proxy) in [
-            ("403", nobody.address()),
-            ("407", somebody.address()),
-            ("absent", &free),
-            ("unknown", "proxy.example:3128"),
-        ] {
+        for (what, proxy) in [("403", nobody.address()), ("407", somebody.address()), ("absent", &free)] {
             for (kind, address, flag) in [
                 ("https", secure_public.address(), ["--ca-file", &ca]),
                 ("http", plain.address(), ["--plain-http", "-v=false"]),
@@ -102,12 +124,6 @@ fn look() {
             "socks without",
             &cli.hoist(["ls", &format!("{}/demo/web", plain.address()), "--plain-http"])
                 .env("ALL_PROXY", format!("socks5://{}", socks.address()))
-                .run(),
-        );
-        show(
-            "proxy nonsense",
-            &cli.hoist(["ls", &format!("{}/demo/web", plain.address()), "--plain-http"])
-                .env("HTTP_PROXY", "nonsense://x y")
                 .run(),
         );
         let config = cli.home().join(".docker/config.json");
@@ -143,6 +159,5 @@ fn look() {
         limited
             .on(Route::any(), Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1"));
         show("429", &ls(&cli, &limited.address(), &[]));
-        panic!();
     });
 }
