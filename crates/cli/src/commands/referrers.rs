@@ -126,9 +126,9 @@ mod tests {
         ];
         let digest = referrers[0].digest;
         let expected = [
-            format!("{digest}  a/b                   7 B  2026-11-24T04:00:00Z\n"),
+            format!("{digest}  a/b                    7 B  2026-11-24T04:00:00Z\n"),
             format!("{digest}  application/x[2J  4.00 KiB\n"),
-            format!("{digest}  -                     1 B  now\n"),
+            format!("{digest}  -                      1 B  now\n"),
         ];
         assert_eq!(table(&referrers), expected.concat());
         assert_eq!(table(&[]), "");

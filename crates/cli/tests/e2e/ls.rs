@@ -29,7 +29,8 @@ fn ten_thousand_tags_page_by_page() {
         (outcome.success(), server.accesses().len() - before)
     };
     let (all, pages) = requests(&[]);
-    assert_eq!((all.lines().count(), pages), (10_000, 10));
+    // Behind a full page without a link it is asked for more: some registries have pages, but no links.
+    assert_eq!((all.lines().count(), pages), (10_000, 11));
     // No more pages than it takes.
     assert_eq!(requests(&["--limit", "3"]), ("1.0.0\n1.1.0\n1.10.0\n".to_owned(), 1));
     assert_eq!(requests(&["--limit", "1000"]).1, 1);
@@ -37,8 +38,8 @@ fn ten_thousand_tags_page_by_page() {
     assert_eq!(requests(&["--filter", "1.2000.*", "--limit", "1"]), ("1.2000.0\n".to_owned(), 2));
     assert_eq!(requests(&["--limit", "1", "--jq", ".tags[]"]), ("1.0.0\n".to_owned(), 1));
     // Whoever wants the last wants all.
-    assert_eq!(requests(&["--sort", "-semver", "--limit", "2"]), ("1.9999.0\n1.9998.0\n".to_owned(), 10));
-    assert_eq!(requests(&["--sort", "semver", "--semver", "<1.3"]), ("1.0.0\n1.1.0\n1.2.0\n".to_owned(), 10));
+    assert_eq!(requests(&["--sort", "-semver", "--limit", "2"]), ("1.9999.0\n1.9998.0\n".to_owned(), 11));
+    assert_eq!(requests(&["--sort", "semver", "--semver", "<1.3"]), ("1.0.0\n1.1.0\n1.2.0\n".to_owned(), 11));
 }
 
 #[test]

@@ -73,11 +73,7 @@ impl FromStr for Server {
     /// registry, and so is the root of an API; anything else with a path is a repository.
     fn from_str(text: &str) -> Result<Self, Failure> {
         let registry = |host: &str| {
-            let name = match host {
-                "" => Ok(RegistryName::docker_hub()),
-                host => RegistryName::new(&host.to_ascii_lowercase()),
-            };
-            let name = name.map_err(|(_, problem)| {
+            let name = RegistryName::new(&host.to_ascii_lowercase()).map_err(|(_, problem)| {
                 Failure::new(format_args!("{text:?} names no registry: {problem}"))
                     .hint("write a host, such as ghcr.io or localhost:5000")
             })?;
@@ -87,6 +83,7 @@ impl FromStr for Server {
             return registry(rest.split('/').next().unwrap_or_default());
         }
         match text.split_once('/') {
+            None if text.is_empty() => Ok(Self { registry: RegistryName::docker_hub(), repository: None }),
             None => registry(text),
             Some((host, "" | "v1" | "v1/" | "v2" | "v2/")) => registry(host),
             Some(_) => {
