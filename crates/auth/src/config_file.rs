@@ -18,8 +18,11 @@ use crate::{Credential, Error, Secret, key};
 /// Files of credentials are read into memory; beyond this something else is meant.
 const MAX_BYTES: u64 = 4 << 20;
 
+/// hoist's own helper reads these very files. Asking it would be asking ourselves, without end.
+const OWN_HELPER: &str = "hoist";
+
 /// Some tools leave out the padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -130,15 +133,30 @@ impl DockerConfig {
         &self.headers
     }
 
-    /// The helper (`credHelpers`) of a normal key and what to ask it for: the key as it is written. Its name is empty
-    /// where the file wants `auths` to answer in place of `credsStore`.
+    /// The helper (`credHelpers`) of a namespace or repository, a normal key, and what to ask it for: the key as it is
+    /// written.
     pub(crate) fn helper(&self, key: &str) -> Option<(&str, &str)> {
-        self.helpers.get(key).map(|(written, name)| (name.as_str(), written.as_str()))
+        let (written, name) = self.helpers.get(key)?;
+        is_helper(name).then_some((name, written))
     }
 
-    /// The helper for all registries that have none of their own (`credsStore`).
-    pub(crate) fn store(&self) -> Option<&str> {
-        Some(self.store.as_str()).filter(|name| !name.is_empty())
+    /// The helper of a whole registry, a normal key: its own, or that of all who have none (`credsStore`), which is
+    /// asked for `server`. An own one without a name means that `auths` shall answer in place of `credsStore`.
+    pub(crate) fn registry_helper<'a>(&'a self, key: &str, server: &'a str) -> Option<(&'a str, &'a str)> {
+        if self.helpers.contains_key(key) {
+            return self.helper(key);
+        }
+        is_helper(&self.store).then_some((&self.store, server))
+    }
+
+    /// How a normal key is written under `auths`.
+    pub(crate) fn spellings(&self, key: &str) -> Vec<String> {
+        self.auths.get(key).into_iter().flatten().map(|(written, _)| written.clone()).collect()
+    }
+
+    /// The keys that have a credential under `auths`, normal ones, each with it. Broken entries are left out.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Credential)> {
+        self.auths.keys().filter_map(|key| Some((key.as_str(), self.entry(key).ok()??.1)))
     }
 
     /// The credential under `auths` of a normal key, with the key as it is written. An entry without content is as
@@ -179,7 +197,10 @@ impl Entry {
             return Ok(Some(Credential::RegistryToken(token)));
         }
         if let Some(token) = set(&self.identitytoken) {
-            return Ok(Some(Credential::IdentityToken(token)));
+            // The user beside it is of use with some token servers only, so nobody minds if it cannot be read.
+            let username = set(&self.auth).and_then(|auth| Some(decode(&auth).ok()?.0));
+            let username = username.or_else(|| self.username.clone()).unwrap_or_default();
+            return Ok(Some(Credential::IdentityToken { username, token }));
         }
         let (username, password) = match set(&self.auth) {
             Some(auth) => decode(&auth)?,
@@ -204,7 +225,12 @@ fn decode(auth: &Secret) -> Result<(String, Secret), &'static str> {
     Ok((username.to_owned(), Secret::new(password.trim_matches('\0'))))
 }
 
-fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+fn is_helper(name: &str) -> bool {
+    !matches!(name, "" | OWN_HELPER)
+}
+
+/// Reads a file of credentials.
+pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
     // Room for all at once: a buffer that grows leaves copies of the secrets behind.
     let expected = file.metadata()?.len().min(MAX_BYTES);
@@ -217,7 +243,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The parser's own words quote the content, so only its position and kind are kept.
-fn unparsable(path: &Path, error: &serde_json::Error) -> Error {
+pub(crate) fn unparsable(path: &Path, error: &serde_json::Error) -> Error {
     use serde_json::error::Category;
     let problem = match error.classify() {
         Category::Eof => "the JSON ends too early",

@@ -18,7 +18,12 @@ pub enum Credential {
         password: Secret,
     },
     /// A refresh token, which the token service turns into bearer tokens (docker's `identitytoken`).
-    IdentityToken(Secret),
+    IdentityToken {
+        /// The user that stands beside it in the file; empty if there is none.
+        username: String,
+        /// The token.
+        token: Secret,
+    },
     /// A bearer token that the registry takes as it is (docker's `registrytoken`).
     RegistryToken(Secret),
 }
@@ -44,8 +49,6 @@ pub struct Found {
 pub enum Origin {
     /// Nobody had one; the credential is [`Credential::Anonymous`].
     Nowhere,
-    /// The program that made the keychain.
-    Given,
     /// An entry under `auths` of a file.
     File {
         /// The file.
@@ -62,4 +65,11 @@ pub enum Origin {
         /// What the helper was asked for.
         server: String,
     },
+    /// A variable of the environment.
+    Variable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// The caller ([`Keychain::given`](crate::Keychain::given)).
+    Given,
 }

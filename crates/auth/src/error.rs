@@ -39,43 +39,118 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Nothing says where docker's file is, so there is no place to keep credentials.
+    #[error("keeping credentials of {server}: there is no place for them")]
+    NoPlace {
+        /// Whose credentials they are.
+        server: String,
+    },
+    /// A file of credentials cannot be written. It is as it was.
+    #[error("writing credentials to {}: {cause}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: Arc<io::Error>,
+    },
+    /// Other programs were writing a file of credentials for too long. It is as they left it.
+    #[error("writing credentials to {}: another program has held {} for {limit:?}", path.display(), lock.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// The lock beside it.
+        lock: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// There is no way to write such a credential down.
+    #[error("keeping credentials of {server}: {problem}")]
+    Unstorable {
+        /// Whose credentials they are.
+        server: String,
+        /// Why there is none.
+        problem: &'static str,
+    },
     /// A credential helper is not on the search path.
-    #[error("asking for credentials of {server}: docker-credential-{name}, named in {}, is not on the search path", path.display())]
+    #[error("{}: docker-credential-{name}, named in {}, is not on the search path", action.of(server), path.display())]
     HelperMissing {
         /// The helper, without `docker-credential-`.
         name: String,
-        /// What it would have been asked for.
+        /// What it would have had to do.
+        action: Action,
+        /// For what.
         server: String,
         /// The file that names it.
         path: PathBuf,
     },
     /// A credential helper did not answer in time and was stopped.
-    #[error(
-        "asking docker-credential-{name} for credentials of {server}: no answer within {limit:?}{}",
-        said(message)
-    )]
+    #[error("{}: no answer within {limit:?}{}", action.by(name, server), said(message))]
     HelperTimeout {
         /// The helper, without `docker-credential-`.
         name: String,
-        /// What it was asked for.
+        /// What it had to do.
+        action: Action,
+        /// For what.
         server: String,
         /// How long it had.
         limit: Duration,
-        /// The first line of its standard error; empty if there was none.
+        /// The first line of its complaint; empty if there was none.
         message: String,
     },
     /// A credential helper failed, or its answer is of no use.
-    #[error("asking docker-credential-{name} for credentials of {server}: {problem}{}", said(message))]
+    #[error("{}: {problem}{}", action.by(name, server), said(message))]
     HelperFailed {
         /// The helper, without `docker-credential-`.
         name: String,
-        /// What it was asked for.
+        /// What it had to do.
+        action: Action,
+        /// For what.
         server: String,
         /// How it failed.
         problem: String,
-        /// The first line of its standard error; empty if there was none.
+        /// The first line of its complaint; empty if there was none.
         message: String,
     },
+}
+
+/// What a credential helper is for (docker's protocol).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give credentials.
+    Get,
+    /// Keep credentials.
+    Store,
+    /// Forget credentials.
+    Erase,
+}
+
+impl Action {
+    /// The word of the protocol.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Store => "store",
+            Self::Erase => "erase",
+        }
+    }
+
+    /// What is being done.
+    fn of(self, server: &str) -> String {
+        match self {
+            Self::Get => format!("asking for credentials of {server}"),
+            Self::Store => format!("keeping credentials of {server}"),
+            Self::Erase => format!("erasing credentials of {server}"),
+        }
+    }
+
+    /// What is being done by a helper.
+    fn by(self, name: &str, server: &str) -> String {
+        match self {
+            Self::Get => format!("asking docker-credential-{name} for credentials of {server}"),
+            Self::Store => format!("keeping credentials of {server} in docker-credential-{name}"),
+            Self::Erase => format!("erasing credentials of {server} in docker-credential-{name}"),
+        }
+    }
 }
 
 /// A helper's own words, behind what we say of it.

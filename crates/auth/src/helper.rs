@@ -3,21 +3,21 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use crate::{Credential, Error, Secret};
+use crate::{Action, Credential, Error, Secret};
 
 /// What a helper prints on standard output when it has nothing, with exit status 1 (docker's protocol).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
 /// The user that marks an identity token (docker's protocol).
-const TOKEN_USER: &str = "<token>";
+pub(crate) const TOKEN_USER: &str = "<token>";
 
 /// More than any answer has; the rest is not kept.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -40,8 +40,18 @@ struct Answer {
     secret: Option<Secret>,
 }
 
-/// A question to a helper.
-pub(crate) struct Question<'a> {
+/// What a helper is told to keep.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Kept<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'a str,
+    secret: &'a str,
+}
+
+/// A helper, and what it is to be asked about.
+pub(crate) struct Helper<'a> {
     /// The helper, without `docker-credential-`.
     pub(crate) name: &'a str,
     /// What to ask for.
@@ -54,18 +64,71 @@ pub(crate) struct Question<'a> {
     pub(crate) limit: Duration,
 }
 
-impl Question<'_> {
-    /// Runs the helper; `None` if it has nothing for the server. The helper is killed when its time is over and when
-    /// the future is dropped.
-    pub(crate) async fn ask(&self) -> Result<Option<Credential>, Error> {
+/// What a helper left behind.
+struct Outcome {
+    status: ExitStatus,
+    answer: Zeroizing<Vec<u8>>,
+    message: Vec<u8>,
+}
+
+impl Helper<'_> {
+    /// What it has for the server; `None` if it has nothing.
+    pub(crate) async fn get(&self) -> Result<Option<Credential>, Error> {
+        let Outcome { status, answer, message } = self.run(Action::Get, self.server.as_bytes()).await?;
+        if status.success() {
+            let failed = |problem: &str| self.failed(Action::Get, problem.to_owned(), &message);
+            return credential(&answer).map_err(failed);
+        }
+        if is_not_found(&answer) {
+            return Ok(None);
+        }
+        Err(self.failed(Action::Get, format!("it failed with {status}"), &message))
+    }
+
+    /// Has it keep a user and a secret.
+    pub(crate) async fn store(&self, username: &str, secret: &Secret) -> Result<(), Error> {
+        let kept = Kept { server_url: self.server, username, secret: secret.expose() };
+        // Room for all at once: a buffer that grows leaves copies of the secret behind. An escape has six letters.
+        let length = 64 + 6 * (self.server.len() + username.len() + secret.expose().len());
+        let mut document = Zeroizing::new(Vec::with_capacity(length));
+        serde_json::to_writer(&mut *document, &kept).map_err(|_| Error::Unstorable {
+            server: self.server.to_owned(),
+            problem: "they cannot be written as JSON",
+        })?;
+        let Outcome { status, answer, message } = self.run(Action::Store, &document).await?;
+        if status.success() {
+            return Ok(());
+        }
+        // Helpers complain on standard output. What they were given to keep is not repeated.
+        let complaint = [&message, &*answer].into_iter().find(|text| {
+            let hidden = !secret.expose().is_empty() && first_line(text).contains(secret.expose());
+            !first_line(text).is_empty() && !hidden
+        });
+        let complaint = complaint.map_or(&[][..], Vec::as_slice);
+        Err(self.failed(Action::Store, format!("it failed with {status}"), complaint))
+    }
+
+    /// Has it forget what it has for the server; that it has nothing is as good.
+    pub(crate) async fn erase(&self) -> Result<(), Error> {
+        let Outcome { status, answer, message } = self.run(Action::Erase, self.server.as_bytes()).await?;
+        if status.success() || is_not_found(&answer) {
+            return Ok(());
+        }
+        let complaint = if first_line(&message).is_empty() { &*answer } else { &message };
+        Err(self.failed(Action::Erase, format!("it failed with {status}"), complaint))
+    }
+
+    /// Runs the helper. It is killed when its time is over and when the future is dropped.
+    async fn run(&self, action: Action, question: &[u8]) -> Result<Outcome, Error> {
         let program = find(self.name, self.search_path).ok_or_else(|| Error::HelperMissing {
             name: self.name.to_owned(),
+            action,
             server: self.server.to_owned(),
             path: self.config.to_owned(),
         })?;
-        let not_started = |error| self.failed(format!("it cannot be started: {error}"), &[]);
+        let not_started = |error| self.failed(action, format!("it cannot be started: {error}"), &[]);
         let mut child = Command::new(program)
-            .arg("get")
+            .arg(action.word())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -79,7 +142,7 @@ impl Question<'_> {
             let question = async {
                 // A helper may answer without reading; then it is no loss.
                 if let Some(mut stdin) = stdin {
-                    let _ = stdin.write_all(self.server.as_bytes()).await;
+                    let _ = stdin.write_all(question).await;
                 }
             };
             let mut work =
@@ -96,30 +159,30 @@ impl Question<'_> {
         let Ok(status) = tokio::time::timeout(self.limit, talk).await else {
             return Err(Error::HelperTimeout {
                 name: self.name.to_owned(),
+                action,
                 server: self.server.to_owned(),
                 limit: self.limit,
                 message: first_line(&message),
             });
         };
-        let status =
-            status.map_err(|error| self.failed(format!("its end is not known: {error}"), &message))?;
-        if status.success() {
-            return credential(&answer).map_err(|problem| self.failed(problem.to_owned(), &message));
-        }
-        if answer.trim_ascii() == NOT_FOUND.as_bytes() {
-            return Ok(None);
-        }
-        Err(self.failed(format!("it failed with {status}"), &message))
+        let status = status
+            .map_err(|error| self.failed(action, format!("its end is not known: {error}"), &message))?;
+        Ok(Outcome { status, answer, message })
     }
 
-    fn failed(&self, problem: String, message: &[u8]) -> Error {
+    fn failed(&self, action: Action, problem: String, message: &[u8]) -> Error {
         Error::HelperFailed {
             name: self.name.to_owned(),
+            action,
             server: self.server.to_owned(),
             problem,
             message: first_line(message),
         }
     }
+}
+
+fn is_not_found(answer: &[u8]) -> bool {
+    answer.trim_ascii() == NOT_FOUND.as_bytes()
 }
 
 /// The first executable of that name. A name with a slash would be a path out of these folders, and is not found.
@@ -150,7 +213,7 @@ fn credential(answer: &[u8]) -> Result<Option<Credential>, &'static str> {
     let secret = answer.secret.unwrap_or_default();
     Ok(match (username.as_str(), secret.expose()) {
         ("" | TOKEN_USER, "") => None,
-        (TOKEN_USER, _) => Some(Credential::IdentityToken(secret)),
+        (TOKEN_USER, _) => Some(Credential::IdentityToken { username: String::new(), token: secret }),
         _ => Some(Credential::Basic { username, password: secret }),
     })
 }

@@ -1,17 +1,20 @@
 //! Which credential a registry gets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::helper::Question;
-use crate::{Credential, DockerConfig, Error, Found, Locations, Origin, key};
+use crate::helper::{Helper, TOKEN_USER};
+use crate::{Credential, DockerConfig, Error, Found, GITHUB_TOKEN, Locations, Origin, key};
 
 /// How long a credential helper may take unless told otherwise.
 pub const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The registry that `GITHUB_TOKEN` is for.
+const GITHUB: &str = "ghcr.io";
 
 /// Credentials by registry and repository. A clone shares what helpers answered; the default has no credentials.
 ///
@@ -39,9 +42,19 @@ pub struct Keychain {
 
 #[derive(Debug, Default)]
 struct Shared {
-    config: Option<DockerConfig>,
+    docker: Option<DockerConfig>,
+    /// Podman's, in the order in which they are asked.
+    containers: Vec<DockerConfig>,
+    github: Option<Credential>,
     search_path: Vec<PathBuf>,
     answers: Mutex<HashMap<(String, String), Answer>>,
+}
+
+impl Shared {
+    /// The files in the order in which they are asked.
+    fn configs(&self) -> impl Iterator<Item = &DockerConfig> {
+        self.docker.iter().chain(&self.containers)
+    }
 }
 
 /// What a helper said for a server, as soon as it did.
@@ -50,30 +63,33 @@ type Answer = Arc<OnceCell<Result<Option<Credential>, Error>>>;
 impl Keychain {
     /// Credentials of a configuration; its helpers are looked for in the folders of `search_path`.
     pub fn new(config: DockerConfig, search_path: Vec<PathBuf>) -> Self {
-        Self::of(Some(config), search_path)
+        Self::of(Shared { docker: Some(config), search_path, ..Shared::default() })
     }
 
-    /// Reads the first file that is there; without any, everybody is anonymous. The file is small and read at once.
+    /// Reads all files that are there; the first that has an answer gives it. Without any, everybody is anonymous. The
+    /// files are small and read at once.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Parse`] if that file cannot be read or understood.
+    /// [`Error::Read`] and [`Error::Parse`] if one of them cannot be read or understood.
     pub fn load(locations: &Locations) -> Result<Self, Error> {
-        let mut config = None;
-        for path in locations.files() {
-            config = DockerConfig::load(path)?;
-            if config.is_some() {
-                break;
-            }
-        }
-        Ok(Self::of(config, locations.search_path.clone()))
+        let load = |path| DockerConfig::load(path).transpose();
+        let shared = Shared {
+            docker: locations.docker.as_deref().and_then(load).transpose()?,
+            containers: locations
+                .containers
+                .iter()
+                .map(PathBuf::as_path)
+                .filter_map(load)
+                .collect::<Result<_, _>>()?,
+            github: locations.github.clone(),
+            search_path: locations.search_path.clone(),
+            answers: Mutex::default(),
+        };
+        Ok(Self::of(shared))
     }
 
-    fn of(config: Option<DockerConfig>, search_path: Vec<PathBuf>) -> Self {
-        Self {
-            shared: Arc::new(Shared { config, search_path, answers: Mutex::default() }),
-            given: None,
-            helper_timeout: HELPER_TIMEOUT,
-        }
+    fn of(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), given: None, helper_timeout: HELPER_TIMEOUT }
     }
 
     /// The same, but every registry gets this credential, whatever the files say; their headers stay.
@@ -90,10 +106,25 @@ impl Keychain {
         self
     }
 
-    /// The headers that the user wants on every request to a registry (docker's `HttpHeaders`), without `User-Agent`.
-    /// Values may be secret.
+    /// The headers that the user wants on every request to a registry (`HttpHeaders` of docker's file), without
+    /// `User-Agent`. Values may be secret.
     pub fn http_headers(&self) -> &[(String, String)] {
-        self.shared.config.as_ref().map_or(&[], DockerConfig::http_headers)
+        self.shared.docker.as_ref().map_or(&[], DockerConfig::http_headers)
+    }
+
+    /// What the files hold themselves, helpers aside: what a helper would be asked for, or a namespace or repository,
+    /// and the user; `<token>` stands for an identity token, as in docker's protocol.
+    pub fn users(&self) -> BTreeMap<String, String> {
+        let mut users = BTreeMap::new();
+        for (key, credential) in self.shared.configs().flat_map(DockerConfig::entries) {
+            let username = match credential {
+                Credential::Basic { username, .. } => username,
+                Credential::IdentityToken { .. } => TOKEN_USER.to_owned(),
+                Credential::Anonymous | Credential::RegistryToken(_) => continue,
+            };
+            users.entry(key::server(key)).or_insert(username);
+        }
+        users
     }
 
     /// The credential for `repository` on `registry` (`host`, `host:port`), or for the registry alone.
@@ -107,41 +138,52 @@ impl Keychain {
 
     /// As [`credential`](Self::credential), and who gave it.
     ///
-    /// The longest key answers first (the repository, the paths above it, the registry); for one key its helper, then
-    /// its entry. `credsStore` is the helper of every registry that has none of its own.
+    /// The first file with an answer gives it, and within a file the longest key (the repository, the paths above it,
+    /// the registry); for one key its helper, then its entry. `credsStore` is the helper of every registry that has
+    /// none of its own. Where no file has an answer, `GITHUB_TOKEN` answers for `ghcr.io`.
     ///
     /// # Errors
     /// Those of [`credential`](Self::credential).
     pub async fn find(&self, registry: &str, repository: Option<&str>) -> Result<Found, Error> {
-        if let Some(credential) = self.given.clone() {
-            return Ok(Found { credential, origin: Origin::Given });
+        if let Some(given) = &self.given {
+            return Ok(Found { credential: given.clone(), origin: Origin::Given });
         }
-        let nobody = Found { credential: Credential::Anonymous, origin: Origin::Nowhere };
-        let Some(config) = &self.shared.config else {
-            return Ok(nobody);
-        };
-        let server = key::server(registry);
         let keys = key::candidates(registry, repository);
-        let whole_registry = keys.len() - 1;
+        for config in self.shared.configs() {
+            if let Some(found) = self.find_in(config, &keys, &key::server(registry)).await? {
+                return Ok(found);
+            }
+        }
+        let github = self.shared.github.clone().filter(|_| registry.eq_ignore_ascii_case(GITHUB));
+        Ok(match github {
+            Some(credential) => Found { credential, origin: Origin::Variable { name: GITHUB_TOKEN } },
+            None => Found { credential: Credential::Anonymous, origin: Origin::Nowhere },
+        })
+    }
+
+    /// What one file says, and its helpers.
+    async fn find_in(
+        &self,
+        config: &DockerConfig,
+        keys: &[String],
+        server: &str,
+    ) -> Result<Option<Found>, Error> {
         for (at, key) in keys.iter().enumerate() {
-            let helper = match config.helper(key) {
-                Some(own) => Some(own).filter(|(name, _)| !name.is_empty()),
-                None if at == whole_registry => config.store().map(|name| (name, server.as_str())),
-                None => None,
-            };
+            let is_registry = at == keys.len() - 1;
+            let helper = if is_registry { config.registry_helper(key, server) } else { config.helper(key) };
             if let Some((name, server)) = helper
                 && let Some(credential) = self.ask(config, name, server).await?
             {
                 let (name, server) = (name.to_owned(), server.to_owned());
                 let origin = Origin::Helper { path: config.path().to_owned(), name, server };
-                return Ok(Found { credential, origin });
+                return Ok(Some(Found { credential, origin }));
             }
             if let Some((key, credential)) = config.entry(key)? {
                 let origin = Origin::File { path: config.path().to_owned(), key: key.to_owned() };
-                return Ok(Found { credential, origin });
+                return Ok(Some(Found { credential, origin }));
             }
         }
-        Ok(nobody)
+        Ok(None)
     }
 
     /// What the helper says, asked by the first who comes.
@@ -156,7 +198,7 @@ impl Keychain {
         let cell = Arc::clone(answers().entry(question.clone()).or_default());
         let run = || async {
             let (search_path, limit) = (&self.shared.search_path, self.helper_timeout);
-            Question { name, server, config: config.path(), search_path, limit }.ask().await
+            Helper { name, server, config: config.path(), search_path, limit }.get().await
         };
         let answer = cell.get_or_init(run).await.clone();
         if answer.is_err() {
@@ -172,6 +214,6 @@ impl Keychain {
 
 impl Default for Keychain {
     fn default() -> Self {
-        Self::of(None, Vec::new())
+        Self::of(Shared::default())
     }
 }

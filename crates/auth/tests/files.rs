@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use auth::{Credential, DockerConfig, Error, Keychain, Locations};
+use auth::{Credential, DockerConfig, Error, Found, Keychain, Locations, Origin, Secret};
 use proptest::prelude::*;
 
 const PASSWORD: &str = "hunter2";
@@ -37,7 +37,7 @@ fn write(root: &Path, path: &str, content: &str) {
 }
 
 #[test]
-fn the_first_file_that_is_there_answers() {
+fn the_first_file_with_an_answer_gives_it() {
     let root = tempfile::tempdir().unwrap();
     let (home, docker) = (root.path().join("home"), root.path().join("docker"));
     let (runtime, explicit) = (root.path().join("run"), root.path().join("explicit.json"));
@@ -57,14 +57,96 @@ fn the_first_file_that_is_there_answers() {
     assert_eq!(at(&[]), "home");
     write(root.path(), "docker/config.json", &login("docker"));
     assert_eq!(at(all), "docker");
-    // One file answers alone, also when it has nothing.
-    write(root.path(), "docker/config.json", " \n");
-    assert_eq!(at(all), "-");
+    // What has no answer for the registry leaves it to the next.
+    for nothing in [" \n", "{}", r#"{"auths": {}}"#, r#"{"auths": {"h": {}, "g": {"auth": "dTpw"}}}"#] {
+        write(root.path(), "docker/config.json", nothing);
+        assert_eq!(at(all), "explicit", "{nothing}");
+    }
+    write(root.path(), "explicit.json", "{}");
+    assert_eq!(at(all), "runtime");
+    // What is there and broken is an error, whoever would have answered.
+    write(root.path(), "docker/config.json", &login("docker"));
+    write(root.path(), "run/containers/auth.json", "{");
+    assert!(
+        matches!(Keychain::load(&locations(&home, all)), Err(Error::Parse { path, .. }) if path.starts_with(&runtime))
+    );
+    write(root.path(), "run/containers/auth.json", "{}");
     // Container engines leave a folder where they should mount a file that is not there.
     fs::remove_file(docker.join("config.json")).unwrap();
     fs::create_dir(docker.join("config.json")).unwrap();
-    assert_eq!(at(all), "explicit");
+    assert_eq!(at(all), "settings");
     assert_eq!(user(&locations(Path::new("/dev/null"), &[])), "-", "services have such a home");
+}
+
+#[test]
+fn a_file_answers_before_longer_keys_of_later_ones() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), ".docker/config.json", &login("docker"));
+    let later = r#"{"auths": {"h/team": {"username": "team", "password": "p"}, "g": {"username": "g", "password": "p"}}}"#;
+    write(root.path(), ".config/containers/auth.json", later);
+    let keychain = Keychain::load(&locations(root.path(), &[])).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (registry, user, file) in
+        [("h", "docker", ".docker/config.json"), ("g", "g", ".config/containers/auth.json")]
+    {
+        let found = runtime.block_on(keychain.find(registry, Some("team/app"))).unwrap();
+        assert!(
+            matches!(&found.credential, Credential::Basic { username, .. } if username == user),
+            "{found:?}"
+        );
+        let Origin::File { path, .. } = &found.origin else { panic!("{found:?}") };
+        assert_eq!(*path, root.path().join(file));
+    }
+    let users: Vec<_> = keychain.users().into_iter().collect();
+    let pair = |key: &str, user: &str| (key.to_owned(), user.to_owned());
+    assert_eq!(users, [pair("g", "g"), pair("h", "docker"), pair("h/team", "team")]);
+}
+
+#[test]
+fn headers_are_docker_s_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let podman = r#"{"HttpHeaders": {"X-From": "podman"}}"#;
+    write(root.path(), ".config/containers/auth.json", podman);
+    let headers = || Keychain::load(&locations(root.path(), &[])).unwrap().http_headers().to_vec();
+    assert!(headers().is_empty());
+    write(root.path(), ".docker/config.json", &podman.replace("podman", "docker"));
+    assert_eq!(headers(), [("X-From".to_owned(), "docker".to_owned())]);
+    let given = Keychain::load(&locations(root.path(), &[])).unwrap().given(Credential::Anonymous);
+    assert_eq!(given.http_headers(), headers());
+}
+
+#[test]
+fn github_s_variable_answers_for_its_registry_last() {
+    let root = tempfile::tempdir().unwrap();
+    let found = |registry: &str| {
+        let token = |name: &str| (name == auth::GITHUB_TOKEN).then(|| OsString::from(PASSWORD));
+        let home = |name: &str| (name == "HOME").then(|| root.path().as_os_str().to_owned());
+        let locations = Locations::from_lookup(|name| token(name).or_else(|| home(name)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(Keychain::load(&locations).unwrap().find(registry, Some("org/app"))).unwrap()
+    };
+    let token = Found {
+        credential: Credential::basic("unset", Secret::new(PASSWORD)),
+        origin: Origin::Variable { name: "GITHUB_TOKEN" },
+    };
+    assert_eq!((found("ghcr.io"), found("GHCR.IO")), (token.clone(), token));
+    assert_eq!(found("docker.pkg.github.com").origin, Origin::Nowhere);
+    write(root.path(), ".config/containers/auth.json", &login("file").replace("\"h\"", "\"ghcr.io\""));
+    assert!(matches!(found("ghcr.io").origin, Origin::File { .. }));
+}
+
+#[test]
+fn what_is_given_answers_everywhere() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), ".docker/config.json", &login("file"));
+    let given = Credential::basic("me", Secret::new(PASSWORD));
+    let keychain = Keychain::load(&locations(root.path(), &[])).unwrap().given(given.clone());
+    assert!(!format!("{keychain:?}").contains(PASSWORD));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for registry in ["h", "ghcr.io"] {
+        let found = runtime.block_on(keychain.find(registry, Some("a"))).unwrap();
+        assert_eq!(found, Found { credential: given.clone(), origin: Origin::Given });
+    }
 }
 
 #[test]
@@ -128,7 +210,8 @@ fn nothing_prints_a_password() {
     let found = runtime.block_on(keychain.find("h", None)).unwrap();
     let Credential::Basic { password, .. } = &found.credential else { panic!("{found:?}") };
     assert_eq!(password.expose(), PASSWORD);
-    let tokens = [Credential::IdentityToken(password.clone()), Credential::RegistryToken(password.clone())];
+    let identity = Credential::IdentityToken { username: "u".to_owned(), token: password.clone() };
+    let tokens = [identity, Credential::RegistryToken(password.clone())];
     let shown = format!("{parsed} {keychain:?} {keychain:#?} {found:?} {:?} {tokens:?}", found.credential);
     assert!(!shown.contains(PASSWORD), "{shown}");
     assert!(shown.contains(auth::REDACTED), "{shown}");

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use auth::{Credential, DockerConfig, Error, Found, Keychain, Origin, Secret};
+use auth::{
+    Credential, DockerConfig, Error, Found, Keychain, Locations, LoggedIn, Origin, Secret, login, logout,
+};
 use tempfile::TempDir;
 
 const CONFIG: &str = "/c/config.json";
@@ -95,7 +97,10 @@ async fn answers_become_credentials() {
     for (answer, expected) in [
         (r#"{"Username":"u","Secret":"hunter2"}"#, basic("u", "hunter2")),
         (r#"{"username":"u","secret":"p","Extra":{}}"#, basic("u", "p")),
-        (r#"{"Username":"<token>","Secret":"refresh"}"#, Credential::IdentityToken(Secret::new("refresh"))),
+        (
+            r#"{"Username":"<token>","Secret":"refresh"}"#,
+            Credential::IdentityToken { username: String::new(), token: Secret::new("refresh") },
+        ),
         (r#"{"Username":"","Secret":"p"}"#, basic("", "p")),
         (r#"{"Username":"","Secret":""}"#, Credential::Anonymous),
         (r#"{"Username":"<token>","Secret":""}"#, Credential::Anonymous),
@@ -306,6 +311,100 @@ async fn a_failure_goes_to_all_who_wait_and_is_not_kept() {
     assert_eq!(keychain.credential("h", None).await.unwrap(), basic("u", "p"));
     assert_eq!(keychain.credential("h", None).await.unwrap(), basic("u", "p"));
     assert_eq!(helpers.log().len(), 2);
+}
+
+/// A helper that keeps what it is told in a file, and says what it was asked.
+const KEEPS: &str = r#"input=$(cat); echo "$1 $input" >> "$DIR/log"
+case $1 in
+    store) echo "$input" > "$DIR/kept" ;;
+    erase) [ -e "$DIR/kept" ] || { echo credentials not found in native keychain; exit 1; }; rm "$DIR/kept" ;;
+    get) cat "$DIR/kept" 2> /dev/null || { echo credentials not found in native keychain; exit 1; } ;;
+esac"#;
+
+/// Docker's file in the folder of the helpers, which are on the search path.
+fn locations(helpers: &Helpers, config: &str) -> Locations {
+    let path = helpers.path("config.json");
+    fs::write(&path, config).expect("a configuration");
+    Locations { docker: Some(path), search_path: vec![helpers.0.path().to_owned()], ..Locations::default() }
+}
+
+#[tokio::test]
+async fn login_and_logout_go_through_the_helper() {
+    let helpers = Helpers::new().add("keeps", KEEPS);
+    for (config, registry, asked) in [
+        (r#"{"credsStore": "keeps", "auths": {"h": {"auth": "dTpw"}}}"#, "h", "h"),
+        (r#"{"credsStore": "absent", "credHelpers": {"h": "keeps"}}"#, "h", "h"),
+        (r#"{"credsStore": "keeps"}"#, "docker.io", "https://index.docker.io/v1/"),
+    ] {
+        let locations = locations(&helpers, config);
+        let path = helpers.path("config.json");
+        let kept = login(&locations, registry, &basic("u", "p\"ü")).await.unwrap();
+        let (helper, key) = (Some("keeps".to_owned()), asked.to_owned());
+        assert_eq!(kept, LoggedIn { path: path.clone(), helper: helper.clone(), key });
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&format!("\"{asked}\": {{}}")) && !text.contains("dTpw"), "{text}");
+        let keychain = Keychain::load(&locations).unwrap();
+        assert_eq!(keychain.credential(registry, None).await.unwrap(), basic("u", "p\"ü"));
+        let token = Credential::IdentityToken { username: String::new(), token: Secret::new("t") };
+        login(&locations, registry, &token).await.unwrap();
+        let keychain = Keychain::load(&locations).unwrap();
+        assert_eq!(keychain.credential(registry, None).await.unwrap(), token);
+        for _ in 0..2 {
+            let gone = logout(&locations, registry).await.unwrap();
+            assert_eq!(gone.helper, helper, "what it has not it has forgotten");
+        }
+        let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(file["auths"].get(asked), None, "{file}");
+        let log = helpers.log();
+        let erase = format!("erase {asked}");
+        let store = format!(r#"store {{"ServerURL":"{asked}","Username":"u","Secret":"p\"ü"}}"#);
+        assert!(log.contains(&store) && log.contains(&erase), "{log:?}");
+    }
+    let token = Credential::RegistryToken(Secret::new("t"));
+    let refused = login(&locations(&helpers, r#"{"credsStore": "keeps"}"#), "h", &token).await.unwrap_err();
+    assert!(matches!(refused, Error::Unstorable { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_helper_that_does_not_keep_leaves_the_file_alone() {
+    let helpers = Helpers::new()
+        .add("stdout", "cat > /dev/null; echo 'no D-Bus here'; exit 1")
+        .add("stderr", "cat > /dev/null; echo hunter2; echo 'no agent' >&2; exit 2")
+        .add("echoes", "cat; exit 1");
+    for (name, says) in
+        [("stdout", " (it says: no D-Bus here)"), ("stderr", " (it says: no agent)"), ("echoes", "")]
+    {
+        let config = format!(r#"{{"credsStore": "{name}", "auths": {{"h": {{"auth": "dTpw"}}}}}}"#);
+        let locations = locations(&helpers, &config);
+        let error = login(&locations, "h", &basic("u", "hunter2")).await.unwrap_err();
+        let text = error.to_string();
+        let begins =
+            format!("keeping credentials of h in docker-credential-{name}: it failed with exit status: ");
+        assert!(text.starts_with(&begins) && text.ends_with(says), "{text}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        if name != "echoes" {
+            let text = logout(&locations, "h").await.unwrap_err().to_string();
+            assert!(text.starts_with("erasing credentials of h") && text.ends_with(says), "{text}");
+        }
+        assert_eq!(fs::read_to_string(helpers.path("config.json")).unwrap(), config);
+    }
+    let absent = locations(&helpers, r#"{"credsStore": "absent"}"#);
+    let text = login(&absent, "h", &basic("u", "p")).await.unwrap_err().to_string();
+    assert!(text.starts_with("keeping credentials of h: docker-credential-absent, named in "), "{text}");
+}
+
+#[tokio::test]
+async fn hoist_s_own_helper_is_never_asked() {
+    let helpers = Helpers::new().add("hoist", r#"echo asked >> "$DIR/log"; exit 1"#);
+    for config in [r#"{"credsStore": "hoist"}"#, r#"{"credHelpers": {"h": "hoist", "h/team": "hoist"}}"#] {
+        let locations = locations(&helpers, config);
+        let kept = login(&locations, "h", &basic("u", "p")).await.unwrap();
+        assert_eq!(kept.helper, None);
+        let keychain = Keychain::load(&locations).unwrap();
+        assert_eq!(keychain.credential("h", Some("team/app")).await.unwrap(), basic("u", "p"));
+        assert_eq!(logout(&locations, "h").await.unwrap().keys, ["h"]);
+        assert!(helpers.log().is_empty());
+    }
 }
 
 #[test]

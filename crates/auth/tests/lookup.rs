@@ -25,7 +25,7 @@ fn key(config: &str, registry: &str, repository: &str) -> String {
             assert_eq!(path, PathBuf::from(FILE));
             key
         }
-        Origin::Helper { name, .. } => panic!("there is no helper {name}"),
+        other => panic!("nobody else could have answered: {other:?}"),
     }
 }
 
@@ -109,6 +109,8 @@ fn of_several_spellings_docker_s_own_answers_unless_it_is_empty() {
 #[test]
 fn entries_become_credentials() {
     let basic = |user: &str, password: &str| Credential::basic(user, Secret::new(password));
+    let identity =
+        |user: &str| Credential::IdentityToken { username: user.to_owned(), token: Secret::new("refresh") };
     for (entry, expected) in [
         // base64 of "user:pa:ss"
         (r#"{"auth": "dXNlcjpwYTpzcw=="}"#, basic("user", "pa:ss")),
@@ -125,10 +127,9 @@ fn entries_become_credentials() {
         (r#"{"username": "u", "password": "p"}"#, basic("u", "p")),
         (r#"{"username": "u"}"#, basic("u", "")),
         (r#"{"auth": "dXNlcjpwYTpzcw==", "username": "u", "password": "p"}"#, basic("user", "pa:ss")),
-        (
-            r#"{"auth": "MDAwMDo=", "identitytoken": "refresh"}"#,
-            Credential::IdentityToken(Secret::new("refresh")),
-        ),
+        (r#"{"auth": "MDAwMDo=", "identitytoken": "refresh"}"#, identity("0000")),
+        (r#"{"identitytoken": "refresh", "username": "u"}"#, identity("u")),
+        (r#"{"identitytoken": "refresh", "auth": "not base64"}"#, identity("")),
         (
             r#"{"identitytoken": "refresh", "registrytoken": "bearer"}"#,
             Credential::RegistryToken(Secret::new("bearer")),

@@ -46,7 +46,7 @@ impl Side {
         let Self { prefix, whose, heading } = self;
         let named = |name: &str, help: String| {
             let name = format!("{prefix}{name}");
-            let argument = Arg::new(name.clone()).long(name).help(help).help_heading(heading);
+            let argument = Arg::new(name.replace('-', "_")).long(name).help(help).help_heading(heading);
             // What stands for all registries is known to every verb.
             argument.global(prefix.is_empty())
         };
@@ -72,7 +72,8 @@ impl Side {
     }
 
     fn read(self, matches: &mut ArgMatches) -> Access {
-        let name = |name: &str| format!("{}{name}", self.prefix);
+        // As clap derives it: a verb's own argument of the name stands before the one for all verbs.
+        let name = |name: &str| format!("{}{name}", self.prefix).replace('-', "_");
         let mut path = |of: &str| matches.remove_one::<PathBuf>(&name(of));
         let (ca_file, cert, key, password_file) =
             (path("ca-file"), path("cert"), path("key"), path("password-file"));

@@ -1,6 +1,7 @@
 //! From the command line to an exit code.
 
-use std::ffi::OsString;
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use crate::args::{Args, Command};
-use crate::commands;
+use crate::commands::{self, auth::helper};
 use crate::context::{Context, Scratch};
 use crate::failure::Failure;
+use crate::jq;
 use crate::settings::{Settings, is_crane};
 use crate::ui::Ui;
 
@@ -21,6 +23,9 @@ const LAST_BREATH: Duration = Duration::from_millis(200);
 pub(crate) fn main() -> ExitCode {
     let ui = Ui::standard();
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("hoist"));
+    if helper::is_called(&program) {
+        return help(&ui, std::env::args_os().nth(1));
+    }
     let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return usage(&ui, &error),
@@ -37,6 +42,20 @@ pub(crate) fn main() -> ExitCode {
         _ => Settings::new(&args.global, &program, |name| std::env::var(name).ok())
             .and_then(|settings| start(command, settings, &ui)),
     };
+    end(&ui, &program, outcome)
+}
+
+/// hoist as a credential helper.
+fn help(ui: &Ui, action: Option<OsString>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime
+        .map_err(|error| Failure::new(format_args!("starting: {error}")))
+        .and_then(|runtime| runtime.block_on(helper::run(ui, action)));
+    end(ui, OsStr::new("hoist"), outcome.map(|()| None))
+}
+
+/// What a command leaves behind.
+fn end(ui: &Ui, program: &OsStr, outcome: Result<Option<Signal>, Failure>) -> ExitCode {
     match outcome {
         Ok(None) => {
             ui.print_warnings();
@@ -44,7 +63,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Ok(Some(signal)) => {
             ui.note(signal.text());
-            ExitCode::from(if is_crane(&program) { 1 } else { signal.code() })
+            ExitCode::from(if is_crane(program) { 1 } else { signal.code() })
         }
         Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -56,6 +75,10 @@ pub(crate) fn main() -> ExitCode {
 
 /// Help and version are results; everything else that the parser says is an error in one line.
 fn usage(ui: &Ui, error: &clap::Error) -> ExitCode {
+    if let Some(invalid) = error.source().and_then(|source| source.downcast_ref::<jq::Invalid>()) {
+        ui.fail(&Failure::new(invalid));
+        return ExitCode::FAILURE;
+    }
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // Whoever closed the output does not want the help.
@@ -73,6 +96,8 @@ fn usage(ui: &Ui, error: &clap::Error) -> ExitCode {
     for line in lines {
         if let Some(tip) = line.strip_prefix("tip: ") {
             hints.push(tip.to_owned());
+        } else if line.starts_with("[possible values: ") {
+            hints.push(line.trim_matches(['[', ']']).to_owned());
         } else if line.starts_with('<') || line.starts_with("--") {
             // The arguments that are missing stand each on a line of its own.
             cause = format!("{cause} {line}");

@@ -1,6 +1,9 @@
 //! What may be typed. Flags are crane's, and some more; the doc comments are the help.
 
+use std::ffi::OsString;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind::DisplayHelp;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use registry::AllowedHost;
@@ -11,7 +14,8 @@ use crate::settings::PlatformChoice;
 
 /// Look into, copy and serve container images and every other OCI artifact, without a container runtime.
 ///
-/// A crane command line works unchanged. What goes beyond crane is marked with (+).
+/// A crane command line works unchanged. What goes beyond crane is marked with (+). Switches take a value too, as Go's
+/// do: `--insecure=false`.
 #[derive(Debug, Parser)]
 #[command(name = "hoist", version, args_override_self = true, disable_help_subcommand = false)]
 pub(crate) struct Args {
@@ -46,8 +50,13 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Auth(commands::auth::Args),
     Blob(commands::blob::Args),
     Catalog(commands::catalog::Args),
+    /// What the scripts of `completion` call; no verb of its own.
+    #[command(skip)]
+    Complete(commands::completion::Request),
+    Completion(commands::completion::Args),
     Config(commands::config::Args),
     #[command(visible_alias = "cp")]
     Copy(Box<commands::copy::Args>),
@@ -55,19 +64,48 @@ pub(crate) enum Command {
     Digest(commands::digest::Args),
     Export(commands::export::Args),
     Ls(commands::ls::Args),
+    Man(commands::man::Args),
     Manifest(commands::manifest::Args),
     Ratelimit(commands::ratelimit::Args),
     Referrers(commands::referrers::Args),
     Registry(commands::registry::Args),
     Tag(commands::tag::Args),
     Tour(commands::tour::Args),
+    Validate(commands::validate::Args),
     Version(commands::version::Args),
 }
 
 impl Args {
     /// Parses a command line, the program's name first.
-    pub(crate) fn read(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&go_switches(Self::command()).try_get_matches_from(words)?)
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        if let Some(request) = commands::completion::Request::of(&words) {
+            let global = match Self::global_of(&request) {
+                Some(global) => global,
+                None => Self::parsed(&words[..1])?.global,
+            };
+            return Ok(Self { global, command: Some(Command::Complete(request)) });
+        }
+        Self::parsed(&words)
+    }
+
+    /// The options of all verbs on a line that is not whole yet, as far as they can be read.
+    fn global_of(request: &commands::completion::Request) -> Option<Global> {
+        let line = ["hoist"].into_iter().chain(request.options());
+        let matches = go_switches(Self::command()).ignore_errors(true).try_get_matches_from(line).ok()?;
+        Global::from_arg_matches(&matches).ok()
+    }
+
+    fn parsed(words: &[OsString]) -> Result<Self, clap::Error> {
+        let failed = match go_switches(Self::command()).try_get_matches_from(words) {
+            Ok(matches) => return Self::from_arg_matches(&matches),
+            Err(error) => error,
+        };
+        // The help of switches as switches: what they take besides is told in one place.
+        match Self::command().try_get_matches_from(words) {
+            Err(help) if failed.kind() == DisplayHelp && help.kind() == DisplayHelp => Err(help),
+            _ => Err(failed),
+        }
     }
 }
 
@@ -105,6 +143,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         go_switches(Args::command()).debug_assert();
+    }
+
+    #[test]
+    fn completion_goes_by_the_options_that_were_typed() {
+        for (line, insecure, platform) in [
+            ("hoist __complete manifest --insecure --platform linux/arm64 x", true, true),
+            ("hoist __complete --insecure=true ls --platform=linux/arm64 --full-ref x", true, true),
+            ("hoist __complete ls --platform linux x", false, false),
+            ("hoist __complete manifest --insecure", false, false),
+            ("hoist __complete manifest --password-stdin --help x", false, false),
+            ("hoist __complete", false, false),
+        ] {
+            let args = read(line).unwrap();
+            assert!(matches!(args.command, Some(Command::Complete(_))), "{line}");
+            let found = (args.global.insecure, args.global.platform != PlatformChoice::All);
+            assert_eq!(found, (insecure, platform), "{line}");
+            assert!(!args.global.access.reads_stdin(), "{line}");
+        }
     }
 
     #[test]

@@ -58,8 +58,25 @@ impl Context {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = self.make_client()?;
+        let client = self.client_of(self.keychain()?)?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Where credentials lie.
+    pub(crate) fn locations() -> Locations {
+        Locations::from_lookup(|name| std::env::var_os(name))
+    }
+
+    /// The user's credentials: what was typed, else those of files and helpers.
+    pub(crate) fn keychain(&self) -> Result<Keychain, Failure> {
+        if self.anonymous {
+            return Ok(Keychain::default());
+        }
+        let keychain = Keychain::load(&Self::locations())?;
+        Ok(match self.settings.access.credential()? {
+            Some(credential) => keychain.given(credential),
+            None => keychain,
+        })
     }
 
     /// A repository to read from.
@@ -78,7 +95,8 @@ impl Context {
         self.scratch.folder()
     }
 
-    fn make_client(&self) -> Result<Client, Failure> {
+    /// A client with credentials of its own.
+    pub(crate) fn client_of(&self, keychain: Keychain) -> Result<Client, Failure> {
         let settings = &self.settings;
         let mut options = Options::default();
         options.insecure = settings.insecure;
@@ -87,15 +105,6 @@ impl Context {
         settings.access.apply(&mut options)?;
         options.observer = Arc::new(Notes(self.ui.clone()));
         options.stall = settings.stall.unwrap_or(options.stall);
-        let keychain = if self.anonymous {
-            Keychain::default()
-        } else {
-            let keychain = Keychain::load(&Locations::from_lookup(|name| std::env::var_os(name)))?;
-            match settings.access.credential()? {
-                Some(credential) => keychain.given(credential),
-                None => keychain,
-            }
-        };
         Ok(Client::new(options, keychain))
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     },
     /// Whoever read the output has seen enough. No failure at all.
     Closed,
+    /// All that there is to say has been said as the result.
+    Silent,
 }
 
 impl Failure {
@@ -86,7 +88,7 @@ impl Failure {
     fn text(&self) -> &str {
         match self {
             Self::Error { text, .. } => text,
-            Self::Closed => "",
+            Self::Closed | Self::Silent => "",
         }
     }
 }
@@ -168,6 +170,9 @@ impl From<image::Error> for Failure {
     fn from(error: image::Error) -> Self {
         if error.is_closed() {
             return Self::Closed;
+        }
+        if let image::Error::Select(error) = error {
+            return error.into();
         }
         Self::of_store(&error, error.store())
     }

@@ -1,5 +1,7 @@
 //! JSON for people: colours around the tokens of a document, whose own bytes stay as they are.
 
+use serde::de::IgnoredAny;
+
 const KEY: &str = "\u{1b}[1;34m";
 const STRING: &str = "\u{1b}[32m";
 const OTHER: &str = "\u{1b}[36m";
@@ -26,10 +28,7 @@ pub(crate) fn coloured(document: &[u8]) -> Vec<u8> {
         };
         let (token, behind) = rest.split_at(length);
         out.extend_from_slice(colour.as_bytes());
-        // Nothing in a document may steer the terminal.
-        let token = String::from_utf8_lossy(token);
-        let shown = token.chars().filter(|c| !c.is_control() || c.is_ascii_whitespace());
-        out.extend_from_slice(shown.collect::<String>().as_bytes());
+        out.extend_from_slice(&harmless(token));
         out.extend_from_slice(if colour.is_empty() { b"" } else { RESET.as_bytes() });
         rest = behind;
     }
@@ -39,12 +38,60 @@ pub(crate) fn coloured(document: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A document of one line on several, its tokens as they are; `None` if it has several, or is no document.
 fn laid_out(document: &[u8]) -> Option<Vec<u8>> {
-    if document.trim_ascii_end().contains(&b'\n') {
+    let document = document.trim_ascii();
+    if document.contains(&b'\n') || serde_json::from_slice::<IgnoredAny>(document).is_err() {
         return None;
     }
-    let value: serde_json::Value = serde_json::from_slice(document).ok()?;
-    serde_json::to_vec_pretty(&value).ok()
+    let mut out = Vec::with_capacity(document.len() * 2);
+    let mut depth = 0_usize;
+    let mut rest = document;
+    while let [first, behind @ ..] = rest {
+        let line = |out: &mut Vec<u8>, depth| {
+            out.push(b'\n');
+            out.extend(std::iter::repeat_n(b' ', depth * 2));
+        };
+        match first {
+            b'"' => {
+                let (string, behind) = rest.split_at(string_length(rest));
+                out.extend_from_slice(string);
+                rest = behind;
+                continue;
+            }
+            b'{' | b'[' => {
+                out.push(*first);
+                let inside = behind.trim_ascii_start();
+                if let [close @ (b'}' | b']'), behind @ ..] = inside {
+                    out.push(*close);
+                    rest = behind;
+                    continue;
+                }
+                depth += 1;
+                line(&mut out, depth);
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(*first);
+            }
+            b',' => {
+                out.push(b',');
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            byte if byte.is_ascii_whitespace() => {}
+            byte => out.push(*byte),
+        }
+        rest = behind;
+    }
+    Some(out)
+}
+
+/// A text without what could steer a terminal.
+pub(crate) fn harmless(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    text.chars().filter(|c| !c.is_control() || c.is_ascii_whitespace()).collect::<String>().into_bytes()
 }
 
 /// How long the string at the start is, quotes included; an open one goes to the end.
@@ -84,6 +131,11 @@ mod tests {
     #[test]
     fn one_line_is_laid_out() {
         assert_eq!(plain(&coloured(b"{\"a\":1}")), "{\n  \"a\": 1\n}\n");
+        assert_eq!(plain(&coloured(b"1.10")), "1.10\n");
+        assert_eq!(
+            plain(&coloured(b"[ 1.10,[ ],{},{\"a:,\":[\"{\",12345678901234567890]} ]")),
+            "[\n  1.10,\n  [],\n  {},\n  {\n    \"a:,\": [\n      \"{\",\n      12345678901234567890\n    ]\n  }\n]\n"
+        );
     }
 
     #[test]

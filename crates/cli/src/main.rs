@@ -6,13 +6,15 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod jq;
 mod json;
 mod output;
 mod progress;
 mod settings;
 mod tour;
 mod ui;
+mod versions;
 
 fn main() -> std::process::ExitCode {
-    app::main()
+    if jq::evaluator::is_meant() { jq::evaluator::main() } else { app::main() }
 }

@@ -118,6 +118,11 @@ impl Ui {
         let _ = if self.live { self.bars.suspend(write) } else { write() };
     }
 
+    /// Asks for something that is typed on the same line.
+    pub(crate) fn ask(&self, question: &str) {
+        let _ = self.err.write(question.as_bytes());
+    }
+
     /// Keeps a registry's warning for the end.
     pub(crate) fn warn(&self, text: &str) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());

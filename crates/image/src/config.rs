@@ -7,7 +7,7 @@ use store::Store;
 use crate::Error;
 
 /// The largest configuration that is read, in bytes: as large as a manifest may be.
-const LIMIT: u64 = 4 << 20;
+pub(crate) const LIMIT: u64 = 4 << 20;
 
 /// The configuration that a manifest names, byte for byte.
 ///

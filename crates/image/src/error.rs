@@ -15,6 +15,9 @@ pub enum Error {
     /// The manifest cannot be understood.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// There is no image for the platform that was asked for, or it could not be looked for.
+    #[error(transparent)]
+    Select(#[from] transfer::Error),
     /// The manifest names no configuration.
     #[error("manifest {0} has no config")]
     NoConfig(Digest),
@@ -52,7 +55,7 @@ pub enum Error {
 }
 
 /// An error and what it came from, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -62,6 +65,7 @@ impl Error {
     pub fn store(&self) -> Option<&store::Error> {
         match self {
             Self::Store(error) => Some(error),
+            Self::Select(error) => error.store(),
             _ => None,
         }
     }

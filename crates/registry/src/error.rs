@@ -325,6 +325,9 @@ impl Error {
             {
                 Some(Trouble::NotHttp)
             }
+            Self::Status(error) if error.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Some(Trouble::ProxyCredentials)
+            }
             Self::Token(error) => error.trouble(),
             Self::Refused { .. } => Some(Trouble::SentAstray),
             _ => None,

@@ -166,7 +166,8 @@ impl Host {
         }
     }
 
-    async fn attempt(
+    /// Sends a request once, with what lets it in.
+    pub(crate) async fn attempt(
         &self,
         client: &Client,
         request: &Request<'_>,

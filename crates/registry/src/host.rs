@@ -164,7 +164,7 @@ impl Host {
             (Challenge::Basic, Credential::Basic { username, password }) => {
                 Ok(Authorization::Basic(basic(&username, &password)))
             }
-            (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken(_)) => {
+            (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken { .. }) => {
                 Ok(Authorization::Nothing)
             }
         }

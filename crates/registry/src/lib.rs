@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod access;
 mod body;
 mod catalog;
 mod challenge;
@@ -49,6 +50,7 @@ mod trouble;
 mod upload;
 mod warning;
 
+pub use access::AccessToken;
 pub use client::Client;
 pub use error::{ClockSkew, Error, RegistryError, StatusError};
 pub use guard::AllowedHost;

@@ -32,6 +32,13 @@ impl Proxies {
         Some(format!("{}://{}", proxy.scheme_str().unwrap_or("http"), host_and_port(proxy)))
     }
 
+    /// The hosts of the proxies themselves.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let urls = ["http://registry.invalid", "https://registry.invalid"].map(Uri::from_static);
+        let proxies = urls.iter().filter_map(|url| self.matcher.intercept(url));
+        proxies.map(|proxy| proxy.uri().host().unwrap_or_default().to_owned()).collect()
+    }
+
     fn is_direct(&self, url: &Url) -> bool {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
         self.direct.iter().any(|entry| {

@@ -47,10 +47,10 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// A repository on a registry.
 #[derive(Clone)]
 pub struct RegistryStore {
-    host: Arc<Host>,
-    repository: Repository,
+    pub(crate) host: Arc<Host>,
+    pub(crate) repository: Repository,
     /// What all requests ask a token for, so that one token serves them all.
-    scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
     writes: bool,
     mounts_fail: Arc<AtomicBool>,
 }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::AllowedHost;
@@ -17,7 +18,13 @@ use crate::trouble::UnknownHost;
 #[derive(Clone, Default)]
 pub(crate) struct Resolver {
     /// Made with the first name that needs it: reading the configuration costs time that most commands do not need.
-    system: Arc<OnceLock<Option<TokioResolver>>>,
+    system: Arc<OnceLock<Option<System>>>,
+}
+
+/// What the machine knows: its hosts file, and name servers if it has any.
+struct System {
+    resolver: TokioResolver,
+    has_servers: bool,
 }
 
 impl Resolver {
@@ -27,11 +34,17 @@ impl Resolver {
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
         }
-        let system = self.system.get_or_init(system).as_ref().ok_or_else(|| {
-            io::Error::other(format!("no name server is configured, so {host:?} cannot be looked up"))
-        })?;
-        let found = system.lookup_ip(host).await.map_err(|error| {
-            if error.is_no_records_found() {
+        // A SOCKS proxy that wants addresses has even those looked up.
+        if let Ok(address) = host.parse() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let alone =
+            || io::Error::other(format!("no name server is configured, so {host:?} cannot be looked up"));
+        let system = self.system.get_or_init(system).as_ref().ok_or_else(alone)?;
+        let found = system.resolver.lookup_ip(host).await.map_err(|error| {
+            if !system.has_servers {
+                alone()
+            } else if error.is_no_records_found() {
                 io::Error::new(io::ErrorKind::NotFound, UnknownHost(host.to_owned()))
             } else {
                 io::Error::new(io::ErrorKind::NotFound, format!("looking up host {host:?}: {error}"))
@@ -41,10 +54,15 @@ impl Resolver {
     }
 }
 
-fn system() -> Option<TokioResolver> {
-    let mut builder = TokioResolver::builder_tokio().ok()?;
+fn system() -> Option<System> {
+    let configured = TokioResolver::builder_tokio();
+    let has_servers = configured.is_ok();
+    // The hosts file counts on a machine without name servers too.
+    let mut builder = configured.unwrap_or_else(|_| {
+        TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
+    });
     builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    builder.build().ok()
+    builder.build().ok().map(|resolver| System { resolver, has_servers })
 }
 
 impl Resolve for Resolver {
@@ -66,13 +84,18 @@ pub(crate) struct Guarded {
     /// Where the registry was reached.
     pub(crate) from: Zone,
     pub(crate) allowed: Arc<[AllowedHost]>,
+    /// Hosts of the user's own choice: the proxies on the way.
+    pub(crate) own: Arc<[String]>,
 }
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let Self { resolver, from, allowed } = self.clone();
+        let Self { resolver, from, allowed, own } = self.clone();
         Box::pin(async move {
             let found = resolver.addresses(name.as_str(), 0).await?;
+            if own.iter().any(|own| own.eq_ignore_ascii_case(name.as_str())) {
+                return Ok(Box::new(found.into_iter()) as Addrs);
+            }
             let refused = |address: &SocketAddr| {
                 let to = Zone::of(address.ip());
                 let allowed = allowed.iter().any(|allowed| allowed.has_address(address.ip()));

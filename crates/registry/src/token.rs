@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth::{Credential, Secret};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,6 +25,9 @@ use crate::transport::Lane;
 
 /// The largest answer of a token server, in bytes.
 const LIMIT: u64 = 1 << 20;
+
+/// The user of an identity token without one, as in docker's protocol for helpers.
+const TOKEN_USER: &str = "<token>";
 
 /// How long a token server may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -115,17 +118,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What a token server answers. Some call the token `token`, some `access_token`.
 #[derive(Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     token: Option<Secret>,
-    access_token: Option<Secret>,
+    pub(crate) access_token: Option<Secret>,
+    pub(crate) refresh_token: Option<Secret>,
     expires_in: Option<Value>,
 }
 
 impl Answer {
+    /// The token, by whichever name.
+    pub(crate) fn token(&self) -> Option<&Secret> {
+        let tokens = [&self.token, &self.access_token].into_iter().flatten();
+        tokens.into_iter().find(|token| !token.expose().is_empty())
+    }
+
+    /// How long it says that the token is good, in seconds.
+    pub(crate) fn expires_in(&self) -> Option<u64> {
+        // Some write the number as a text.
+        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        self.expires_in.as_ref().and_then(number)
+    }
+
     /// How long the token is good. What says nothing sensible counts as nothing said.
     fn life(&self) -> Duration {
-        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
-        let seconds = self.expires_in.as_ref().and_then(number).filter(|&seconds| seconds > 0);
+        let seconds = self.expires_in().filter(|&seconds| seconds > 0);
         seconds.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE)
     }
 }
@@ -136,6 +152,21 @@ async fn ask(
     scopes: &[Scope],
     credential: &Credential,
 ) -> Result<Token, Error> {
+    let asked_at = Instant::now();
+    let (answer, secret) = request(host, bearer, scopes, credential).await?;
+    // Renewed when a tenth of its life is left, so that a request on its way still finds it good.
+    let life = answer.life();
+    let renew_at = asked_at + life.saturating_sub((life / 10).min(Duration::from_secs(30)));
+    Ok(Token { scopes: scopes.to_vec(), secret, renew_at })
+}
+
+/// Asks the token server; the answer, and the token in it.
+pub(crate) async fn request(
+    host: &Host,
+    bearer: &Bearer,
+    scopes: &[Scope],
+    credential: &Credential,
+) -> Result<(Answer, Secret), Error> {
     let realm = Url::parse(&bearer.realm).map_err(|error| Error::Protocol {
         method: Method::GET,
         url: bearer.realm.clone(),
@@ -144,19 +175,24 @@ async fn ask(
     if *credential != Credential::Anonymous {
         host.shared.may_carry_credentials(&realm)?;
     }
-    let asked_at = Instant::now();
-    let question = Question::new(realm, bearer, scopes, credential);
-    let answer = question.send(host).await?;
-    // Renewed when a tenth of its life is left, so that a request on its way still finds it good.
-    let life = answer.life();
-    let renew_at = asked_at + life.saturating_sub((life / 10).min(Duration::from_secs(30)));
-    let secret =
-        [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.expose().is_empty());
-    let Some(secret) = secret else {
+    let mut question = Question::new(realm.clone(), bearer, scopes, credential);
+    let mut answer = question.send(host).await;
+    if let Credential::IdentityToken { username, token } = credential
+        && let Err(error) = &answer
+        && matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED))
+    {
+        // A server that knows nothing of OAuth2 may take the token as a password (token specification, "OAuth2").
+        let user = if username.is_empty() { TOKEN_USER } else { username };
+        let credential = Credential::basic(user, token.clone());
+        question = Question::new(realm, bearer, scopes, &credential);
+        answer = question.send(host).await;
+    }
+    let answer = answer?;
+    let Some(secret) = answer.token().cloned() else {
         let reason = "the token server's answer holds no token";
         return Err(Error::protocol(&question.method, &question.url, reason));
     };
-    Ok(Token { scopes: scopes.to_vec(), secret, renew_at })
+    Ok((answer, secret))
 }
 
 /// A request for a token.
@@ -174,7 +210,7 @@ impl Question {
             Self { method: Method::GET, url: realm, headers: HeaderMap::new(), form: Vec::new() };
         match credential {
             // An identity token is a refresh token, and for those there is the OAuth2 way.
-            Credential::IdentityToken(token) => {
+            Credential::IdentityToken { token, .. } => {
                 question.method = Method::POST;
                 let scope = scopes.collect::<Vec<_>>().join(" ");
                 let service = bearer.service.iter().map(|service| ("service", Secret::new(service)));

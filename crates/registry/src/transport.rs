@@ -43,8 +43,9 @@ struct Kind {
 /// The way to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Route {
-    /// The proxy knows it.
-    Proxied,
+    /// The proxy knows it. Where it leaves looking up names to us (`socks5`), only to where a registry in this zone may
+    /// send us.
+    Proxied(Option<Zone>),
     /// To wherever it is.
     Direct,
     /// Only to where a registry in this zone may send us.
@@ -162,7 +163,7 @@ impl Transport {
 
     fn route(&self, url: &Url, sent_from: Option<Zone>) -> Result<Route, Refused> {
         let proxied = self.proxy(url).is_some();
-        let direct = if proxied { Route::Proxied } else { Route::Direct };
+        let direct = if proxied { Route::Proxied(None) } else { Route::Direct };
         let Some(from) = sent_from else { return Ok(direct) };
         if self.allowed.iter().any(|allowed| allowed.has_url(url)) {
             return Ok(direct);
@@ -171,7 +172,7 @@ impl Transport {
         if let Some(to) = told.filter(|&to| !from.may_send_to(to)) {
             return Err(Refused { host: url.host_str().unwrap_or_default().to_owned(), from, to });
         }
-        Ok(if proxied { Route::Proxied } else { Route::Guarded(from) })
+        Ok(if proxied { Route::Proxied(Some(from)) } else { Route::Guarded(from) })
     }
 
     fn trust(&self, url: &Url) -> Result<Trust, TlsError> {
@@ -218,13 +219,15 @@ impl Transport {
             // Redirects are followed by hand: credentials stay with their host, and uploads are never re-sent.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false);
+        let guarded = |from, own: Vec<String>| {
+            let (resolver, allowed) = (self.resolver.clone(), Arc::clone(&self.allowed));
+            Guarded { resolver, from, allowed, own: own.into() }
+        };
         builder = match kind.route {
-            Route::Guarded(from) => {
-                let (resolver, allowed) = (self.resolver.clone(), Arc::clone(&self.allowed));
-                builder.no_proxy().dns_resolver(Guarded { resolver, from, allowed })
-            }
+            Route::Guarded(from) => builder.no_proxy().dns_resolver(guarded(from, Vec::new())),
+            Route::Proxied(Some(from)) => builder.dns_resolver(guarded(from, self.proxies.hosts())),
             Route::Direct => builder.no_proxy().dns_resolver(self.resolver.clone()),
-            Route::Proxied => builder.dns_resolver(self.resolver.clone()),
+            Route::Proxied(None) => builder.dns_resolver(self.resolver.clone()),
         };
         if kind.fresh {
             builder = builder.pool_max_idle_per_host(0);

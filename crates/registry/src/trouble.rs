@@ -54,8 +54,16 @@ impl Trouble {
             if cause.is::<ThroughProxy>() {
                 by_proxy = true;
             }
+            // An alert after the handshake, where TLS 1.3 refuses clients; HTTP/2 keeps nothing of it but the words.
+            let text = cause.to_string();
+            if text.ends_with("received fatal alert: CertificateRequired")
+                || text.ends_with("received fatal alert: UnknownCA")
+                || text.ends_with("received fatal alert: BadCertificate")
+            {
+                return Some(Self::ClientCertificate);
+            }
             // The type of what a tunnel through a proxy meets cannot be named from here.
-            if by_proxy && cause.to_string().contains("proxy authorization required") {
+            if by_proxy && text.contains("proxy authorization required") {
                 return Some(Self::ProxyCredentials);
             }
             if cause.is::<UnknownHost>() {
@@ -80,7 +88,7 @@ impl Trouble {
 
     fn of_tls(error: &rustls::Error) -> Self {
         use CertificateError::{
-            Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+            BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
             NotValidYetContext, UnknownIssuer,
         };
         use rustls::AlertDescription as Alert;
@@ -91,7 +99,8 @@ impl Trouble {
                 }
                 NotValidForNameContext { presented, .. } => Self::WrongName(presented.clone()),
                 NotValidForName => Self::WrongName(Vec::new()),
-                UnknownIssuer => Self::UnknownAuthority,
+                // An authority of the same name with another key.
+                UnknownIssuer | BadSignature => Self::UnknownAuthority,
                 _ => Self::Certificate,
             },
             rustls::Error::InvalidMessage(_) => Self::NotTls,
@@ -109,11 +118,13 @@ impl Trouble {
     }
 }
 
-/// All causes, also those inside an [`io::Error`], which its own `source` leaves out.
+/// All causes, also those inside an [`io::Error`], which its own `source` leaves out, however often it is wrapped.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     chain(error).flat_map(|cause| {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        std::iter::once(cause).chain(inner.map(|inner| inner as &(dyn StdError + 'static)))
+        std::iter::successors(Some(cause), |&cause| {
+            let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref)?;
+            Some(inner as &(dyn StdError + 'static))
+        })
     })
 }
 

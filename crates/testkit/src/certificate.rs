@@ -1,49 +1,37 @@
-//! Keys and certificates: an authority for TLS on loopback, and a signer of tokens.
+//! Keys and certificates: an authority with certificates good and bad, and a signer of tokens.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SigningKey,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SigningKey, date_time_ymd,
 };
 use rustls::crypto::ring;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-/// A certificate authority that nobody trusts, and the certificate that it gave to `localhost` and `127.0.0.1`.
+/// A certificate authority that nobody trusts.
 #[derive(Debug)]
 pub struct Authority {
     directory: TempDir,
-    root: Certificate,
-    server: Certificate,
-    key: KeyPair,
+    root: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// Makes an authority, and a certificate for a server on this machine.
+    /// Makes an authority.
     pub fn new() -> Self {
-        let authority_key = generate();
+        let key = generate();
         let mut parameters = CertificateParams::new([]).expect("no names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, "hoist test authority");
-        let root = parameters.self_signed(&authority_key).expect("an authority's certificate");
-        let issuer = Issuer::new(parameters, authority_key);
-
-        let key = generate();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut parameters = CertificateParams::new(names).expect("two good names");
-        parameters.use_authority_key_identifier_extension = true;
-        let server = parameters.signed_by(&key, &issuer).expect("a server's certificate");
-
+        parameters.distinguished_name.push(DnType::CommonName, "hoist test authority");
+        let root = parameters.self_signed(&key).expect("an authority's certificate");
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let files =
-            [("ca.pem", root.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())];
-        for (name, text) in files {
-            std::fs::write(directory.path().join(name), text).expect("a certificate file");
-        }
-        Self { directory, root, server, key }
+        std::fs::write(directory.path().join("ca.pem"), root.pem()).expect("a certificate file");
+        Self { directory, root: root.der().clone(), issuer: Issuer::new(parameters, key) }
     }
 
     /// The authority's certificate, PEM: for `SSL_CERT_FILE` and the like.
@@ -51,28 +39,55 @@ impl Authority {
         self.directory.path().join("ca.pem")
     }
 
-    /// The server's certificate and its key, PEM.
-    pub(crate) fn server_files(&self) -> (PathBuf, PathBuf) {
-        let path: &Path = self.directory.path();
-        (path.join("server.pem"), path.join("server.key"))
+    /// A certificate for a server of these names and addresses.
+    pub fn server(&self, names: &[&str]) -> Certificate {
+        self.sign(server_parameters(names))
     }
 
-    /// What a client needs to trust this authority and no other.
-    pub(crate) fn client(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.der().clone()).expect("our own root");
+    /// A certificate for a server that was good until the end of 2001.
+    pub fn expired(&self, names: &[&str]) -> Certificate {
+        let mut parameters = server_parameters(names);
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.sign(parameters)
+    }
+
+    /// A certificate for a server that is good from 2999 on.
+    pub fn not_yet_valid(&self, names: &[&str]) -> Certificate {
+        let mut parameters = server_parameters(names);
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(2999, 1, 1), date_time_ymd(3000, 1, 1));
+        self.sign(parameters)
+    }
+
+    /// A certificate for a client.
+    pub fn client(&self, name: &str) -> Certificate {
+        let mut parameters = CertificateParams::new([]).expect("no names");
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(parameters)
+    }
+
+    fn sign(&self, mut parameters: CertificateParams) -> Certificate {
+        parameters.use_authority_key_identifier_extension = true;
+        let key = generate();
+        let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
+        Certificate::new(&certificate, &key)
+    }
+
+    /// What a client needs to trust this authority and no other, with a certificate of its own where that is asked for.
+    pub(crate) fn trusting(&self, own: Option<&Certificate>) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().expect("ring has the default versions");
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
-    }
-
-    /// What a server needs to be `localhost`.
-    pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().expect("ring has the default versions");
-        let builder = builder.with_no_client_auth();
-        Arc::new(builder.with_single_cert(vec![self.server.der().clone()], key).expect("our own certificate"))
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).expect("our own root");
+        let builder = builder.with_root_certificates(roots);
+        Arc::new(match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder
+                .with_client_auth_cert(vec![own.certificate.clone()], own.key())
+                .expect("our own certificate"),
+        })
     }
 }
 
@@ -82,11 +97,70 @@ impl Default for Authority {
     }
 }
 
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Certificate {
+    directory: TempDir,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Certificate {
+    /// A server's certificate that vouches for itself.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = generate();
+        let certificate = server_parameters(names).self_signed(&key).expect("a self-signed certificate");
+        Self::new(&certificate, &key)
+    }
+
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in [("certificate.pem", certificate.pem()), ("key.pem", key.serialize_pem())] {
+            std::fs::write(directory.path().join(name), text).expect("a certificate file");
+        }
+        Self { directory, certificate: certificate.der().clone(), key: key.serialize_der() }
+    }
+
+    /// The certificate, PEM.
+    pub fn file(&self) -> PathBuf {
+        self.path().join("certificate.pem")
+    }
+
+    /// The key, PEM.
+    pub fn key_file(&self) -> PathBuf {
+        self.path().join("key.pem")
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()))
+    }
+
+    /// What a server needs to show this certificate.
+    pub(crate) fn serving(&self) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().expect("ring has the default versions");
+        let builder = builder.with_no_client_auth();
+        let certificates = vec![self.certificate.clone()];
+        Arc::new(builder.with_single_cert(certificates, self.key()).expect("our own certificate"))
+    }
+}
+
+fn server_parameters(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names).expect("good names");
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters
+}
+
 /// Signs as JSON web tokens want it (ES256), with a certificate that vouches for the key.
 #[derive(Debug)]
 pub(crate) struct Signer {
     key: KeyPair,
-    certificate: Certificate,
+    certificate: rcgen::Certificate,
 }
 
 impl Signer {

@@ -147,6 +147,10 @@ fn hoist() -> PathBuf {
         .expect("hoist's binary is missing: run scripts/test")
 }
 
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// A command that is about to run.
 #[derive(Debug)]
 #[must_use = "nothing runs yet"]
@@ -185,6 +189,27 @@ impl Invocation {
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.command.current_dir(path);
         self
+    }
+
+    /// Where it will run.
+    pub(crate) fn current_directory(&self) -> PathBuf {
+        self.command.get_current_dir().map(Path::to_path_buf).unwrap_or_default()
+    }
+
+    /// The same, run by another program, which gets `words` before the command.
+    pub(crate) fn through(self, program: &Path, words: Vec<OsString>) -> Self {
+        let mut command = Command::new(program);
+        command.args(words).arg(self.command.get_program()).args(self.command.get_args());
+        command.current_dir(self.current_directory()).env_clear();
+        let variables = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.envs(variables);
+        Self { command, ..self }
+    }
+
+    /// The same, by root that has nothing but its files: not the right to read what nobody may read. Others have none.
+    pub fn without_rights(self) -> Self {
+        let words = ["--bounding-set=-all", "--inh-caps=-all", "--"].map(OsString::from).to_vec();
+        if is_root() { self.through(&peers::path("setpriv"), words) } else { self }
     }
 
     /// How long it may run before the test fails; two minutes unless told otherwise.

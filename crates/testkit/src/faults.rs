@@ -6,6 +6,8 @@ mod dialect;
 mod route;
 mod serve;
 
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use answer::Answer;
@@ -14,9 +16,9 @@ pub use dialect::{Dialect, Ping};
 pub use route::Route;
 
 use crate::images::Graph;
-use crate::listener::Listener;
+use crate::listener::{self, LOOPBACK, Listener};
 use crate::wire::Request;
-use crate::{Authority, lock};
+use crate::{Authority, Certificate, lock};
 
 /// A small registry over HTTP/1.1, without authentication, whose answers are replaced or spoiled route by route.
 ///
@@ -43,35 +45,51 @@ struct State {
     content: Mutex<Content>,
     rules: Mutex<Vec<(Route, Answer)>>,
     requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
 }
 
 impl FaultRegistry {
     /// An empty registry over plain HTTP.
     pub fn start() -> Self {
-        Self::listen(None)
+        Self::listen(LOOPBACK, None, None)
+    }
+
+    /// An empty registry over plain HTTP, on this address.
+    pub fn at(ip: &str) -> Self {
+        Self::listen(listener::ip(ip), None, None)
     }
 
     /// An empty registry over HTTPS, with the certificate of an authority of its own.
     pub fn tls() -> Self {
-        Self::listen(Some(Authority::new()))
+        let authority = Authority::new();
+        let certificate = authority.server(&["localhost", "127.0.0.1"]);
+        Self::listen(LOOPBACK, Some(&certificate), Some(authority))
     }
 
-    fn listen(authority: Option<Authority>) -> Self {
+    /// An empty registry over HTTPS, on this address, which shows this certificate.
+    pub fn tls_at(ip: &str, certificate: &Certificate) -> Self {
+        Self::listen(listener::ip(ip), Some(certificate), None)
+    }
+
+    fn listen(ip: IpAddr, certificate: Option<&Certificate>, authority: Option<Authority>) -> Self {
         let state = Arc::new(State::default());
-        let tls = authority.as_ref().map(Authority::server);
-        let listener = Listener::start({
+        let tls = certificate.map(Certificate::serving);
+        let listener = Listener::start(ip, {
             let state = Arc::clone(&state);
-            move |stream| state.serve(stream, tls.as_ref())
+            move |stream| {
+                state.connections.fetch_add(1, Ordering::SeqCst);
+                state.serve(stream, tls.as_ref());
+            }
         });
         Self { listener, state, authority }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT`, or the address that it was started on.
     pub fn address(&self) -> String {
         self.listener.address()
     }
 
-    /// The authority behind its certificate, if it speaks HTTPS.
+    /// The authority behind its certificate, if it has one of its own.
     pub fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
     }
@@ -104,6 +122,11 @@ impl FaultRegistry {
     /// The blob stored under a digest.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {
         lock(&self.state.content).blob(repository, digest).map(|bytes| bytes.to_vec())
+    }
+
+    /// Connections that were opened, whatever came of them.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// The requests whose heads arrived, in order.

@@ -1,6 +1,7 @@
 //! hoist's own registry server, in this process.
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -11,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::images::Graph;
+use crate::listener::{self, LOOPBACK};
 use crate::{Client, lock};
 
 /// A running server, open to everybody, with storage of its own.
@@ -34,8 +36,20 @@ impl HoistServer {
         server
     }
 
+    /// Starts a server on an empty temporary directory, which listens on this address.
+    pub fn at(ip: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut server = Self::listen(listener::ip(ip), directory.path());
+        server.directory = Some(directory);
+        server
+    }
+
     /// Starts a server on a directory, which stays.
     pub fn on(directory: &Path) -> Self {
+        Self::listen(LOOPBACK, directory)
+    }
+
+    fn listen(ip: IpAddr, directory: &Path) -> Self {
         let accesses = Arc::<Mutex<Vec<Access>>>::default();
         let (stop, stopped) = oneshot::channel();
         let (ready, address) = std::sync::mpsc::channel();
@@ -45,8 +59,7 @@ impl HoistServer {
                 let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
                 runtime.expect("a runtime").block_on(async {
                     let storage = Storage::open(&storage).expect("a directory for the server");
-                    let server =
-                        Server::bind(([127, 0, 0, 1], 0).into(), storage).await.expect("a free port");
+                    let server = Server::bind((ip, 0).into(), storage).await.expect("a free port");
                     ready.send(server.local_addr()).expect("somebody waits for the address");
                     let server = server.observe(move |access| lock(&accesses).push(access.clone()));
                     // Not an end in order, which would wait for clients: connections are cut.
@@ -62,7 +75,7 @@ impl HoistServer {
         Self { address, storage: directory.to_path_buf(), directory: None, accesses, stop, thread }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT`, or the address that it was started on.
     pub fn address(&self) -> &str {
         &self.address
     }

@@ -6,13 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::wire::{self, Body};
 
 /// What both kinds of connection are.
 pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
+
+/// A server's side of a connection; `None` when TLS will not begin.
+pub(crate) fn accept(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Option<Box<dyn Stream>> {
+    let Some(config) = tls else { return Some(Box::new(stream)) };
+    let connection = ServerConnection::new(Arc::clone(config)).ok()?;
+    Some(Box::new(StreamOwned::new(connection, stream)))
+}
 
 /// Sends requests to one server.
 #[derive(Clone, Debug)]
@@ -95,7 +102,8 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let name =
+            ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         Ok(Box::new(StreamOwned::new(connection, stream)))
     }

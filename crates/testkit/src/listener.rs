@@ -1,12 +1,20 @@
-//! A loopback port with a thread for each connection.
+//! A port with a thread for each connection.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use crate::lock;
+
+/// Where everything listens unless told otherwise.
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An address that a test wrote down.
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"))
+}
 
 type Open = Arc<Mutex<HashMap<u64, TcpStream>>>;
 
@@ -20,9 +28,10 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a free port; the handler owns a connection until it returns, which ends the connection.
-    pub(crate) fn start(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
+    /// Listens on a free port of an address; the handler owns a connection until it returns, which ends the connection.
+    pub(crate) fn start(ip: IpAddr, handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener =
+            TcpListener::bind((ip, 0)).unwrap_or_else(|error| panic!("listening on {ip}: {error}"));
         let address = listener.local_addr().expect("a bound socket has an address");
         let stopping = Arc::new(AtomicBool::new(false));
         let open = Open::default();
@@ -33,7 +42,7 @@ impl Listener {
         Self { address, stopping, open, accepting: Some(accepting) }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `ADDRESS:PORT`.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }

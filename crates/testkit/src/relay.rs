@@ -1,12 +1,12 @@
 //! A relay before a server, which counts what passes and cuts connections on demand.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::listener::Listener;
+use crate::listener::{self, LOOPBACK, Listener};
 use crate::lock;
 use crate::wire::{self, Body, Request};
 
@@ -39,15 +39,24 @@ struct Meter {
 impl Relay {
     /// Starts a relay before `host:port`. Its [`requests`](Self::requests) are known where the protocol is plain HTTP.
     pub fn to(target: &str) -> Self {
+        Self::listen(LOOPBACK, target)
+    }
+
+    /// The same, on this address.
+    pub fn at(ip: &str, target: &str) -> Self {
+        Self::listen(listener::ip(ip), target)
+    }
+
+    fn listen(ip: IpAddr, target: &str) -> Self {
         let state = Arc::new(State { target: target.to_owned(), ..State::default() });
-        let listener = Listener::start({
+        let listener = Listener::start(ip, {
             let state = Arc::clone(&state);
             move |client| State::relay(&state, &client)
         });
         Self { listener, state }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT`, or the address that it was started on.
     pub fn address(&self) -> String {
         self.listener.address()
     }

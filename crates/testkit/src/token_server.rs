@@ -4,24 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use crate::certificate::Signer;
-use crate::listener::Listener;
-use crate::lock;
+use crate::http;
+use crate::listener::{self, LOOPBACK, Listener};
 use crate::wire::{self, Body, Request};
+use crate::{Certificate, lock};
 
 /// Gives signed tokens to one user, and to anybody who may pull without a name.
 #[derive(Debug)]
 pub struct TokenServer {
     listener: Listener,
     state: Arc<State>,
+    scheme: &'static str,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,7 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     anonymous_pull: bool,
+    pull_only: bool,
     expires_in: Duration,
 }
 
@@ -47,24 +51,51 @@ impl TokenServer {
 
     /// Starts a server that knows one user; nobody may do anything without a name, and tokens last five minutes.
     pub fn start(user: &str, password: &str) -> Self {
+        Self::listen(LOOPBACK, None, user, password)
+    }
+
+    /// The same, on this address.
+    pub fn at(ip: &str, user: &str, password: &str) -> Self {
+        Self::listen(listener::ip(ip), None, user, password)
+    }
+
+    /// The same, on this address over HTTPS, with this certificate.
+    pub fn tls_at(ip: &str, certificate: &Certificate, user: &str, password: &str) -> Self {
+        Self::listen(listener::ip(ip), Some(certificate), user, password)
+    }
+
+    fn listen(ip: IpAddr, certificate: Option<&Certificate>, user: &str, password: &str) -> Self {
         let state = Arc::new(State {
             user: user.to_owned(),
             password: password.to_owned(),
             signer: Signer::new(),
-            rules: Mutex::new(Rules { anonymous_pull: false, expires_in: Duration::from_mins(5) }),
+            rules: Mutex::new(Rules {
+                anonymous_pull: false,
+                pull_only: false,
+                expires_in: Duration::from_mins(5),
+            }),
             requests: Mutex::default(),
         });
-        let listener = Listener::start({
+        let tls = certificate.map(Certificate::serving);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listener = Listener::start(ip, {
             let state = Arc::clone(&state);
-            move |stream| state.serve(stream)
+            move |stream| state.serve(stream, tls.as_ref())
         });
-        Self { listener, state }
+        Self { listener, state, scheme }
     }
 
     /// Anybody may pull.
     #[must_use]
     pub fn anonymous_pull(self) -> Self {
         lock(&self.state.rules).anonymous_pull = true;
+        self
+    }
+
+    /// The user gets tokens to pull, whatever they ask for.
+    #[must_use]
+    pub fn pull_only(self) -> Self {
+        lock(&self.state.rules).pull_only = true;
         self
     }
 
@@ -75,7 +106,7 @@ impl TokenServer {
 
     /// Where tokens are asked for.
     pub fn realm(&self) -> String {
-        format!("http://{}/token", self.listener.address())
+        format!("{}://{}/token", self.scheme, self.listener.address())
     }
 
     /// A challenge that sends a client here.
@@ -107,8 +138,8 @@ enum Caller {
 }
 
 impl State {
-    fn serve(&self, stream: TcpStream) {
-        let Ok(mut writer) = stream.try_clone() else { return };
+    fn serve(&self, stream: TcpStream, tls: Option<&Arc<ServerConfig>>) {
+        let Some(stream) = http::accept(stream, tls) else { return };
         let mut reader = BufReader::new(stream);
         while let Ok(Some(request)) = wire::read_request(&mut reader) {
             let mut form = String::new();
@@ -122,14 +153,15 @@ impl State {
                 "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
-            if writer.write_all((head + &body).as_bytes()).is_err() {
+            let stream = reader.get_mut();
+            if stream.write_all((head + &body).as_bytes()).and_then(|()| stream.flush()).is_err() {
                 return;
             }
         }
     }
 
     fn answer(&self, request: &Request, form: &str) -> (&'static str, Value) {
-        let Rules { anonymous_pull, expires_in } = *lock(&self.rules);
+        let Rules { anonymous_pull, pull_only, expires_in } = *lock(&self.rules);
         let (caller, scopes) = match request.method.as_str() {
             "GET" => (self.basic(request), request.parameters("scope")),
             "POST" => {
@@ -150,7 +182,10 @@ impl State {
             }
         };
         let scopes = scopes.iter().map(String::as_str);
-        let access = access(scopes, |action| all || (anonymous_pull && action == "pull"));
+        let access = access(scopes, |action| match action {
+            "pull" => all || anonymous_pull,
+            _ => all && !pull_only,
+        });
         let token = self.token(subject, &access);
         let mut answer = json!({"token": token, "access_token": token, "expires_in": expires_in.as_secs()});
         let wants_refresh = wire::parameters(form, "access_type") == ["offline"]

@@ -1,5 +1,6 @@
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Filter;
 
 /// Print the configuration of an image
 ///
@@ -10,11 +11,13 @@ pub(crate) struct Args {
     /// The image or any other artifact
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let (store, reference) = context.open(&args.image)?;
     let platform = context.settings.platform.one_or_default();
     let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
-    context.ui.json(&image::config(&store, &manifest).await?)
+    args.filter.print(&context.ui, &image::config(&store, &manifest).await?)
 }

@@ -1,4 +1,5 @@
-use oci::{Reference, Selector};
+use oci::{Descriptor, Reference, Selector};
+use serde::Serialize;
 use store::Store;
 
 use crate::context::Context;
@@ -20,20 +21,30 @@ pub(crate) struct Args {
     pub(crate) output: Output,
 }
 
+/// The image's descriptor, with the platform that was asked for, and the reference that means nothing else.
+#[derive(Serialize)]
+struct Document {
+    reference: String,
+    #[serde(flatten)]
+    image: Descriptor,
+}
+
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let (store, reference) = context.open(&args.image)?;
     let selector = reference.selector();
-    let digest = match context.settings.platform.one() {
-        Some(platform) => transfer::select(&store, &selector, platform).await?.digest(),
-        None => store.resolve(&selector).await?.digest,
+    let image = match context.settings.platform.one() {
+        Some(platform) => {
+            let manifest = transfer::select(&store, &selector, platform).await?;
+            Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }
+        }
+        None => store.resolve(&selector).await?,
     };
-    let named = Reference::new(reference.repository().clone(), Selector::Digest(digest));
+    let named = Reference::new(reference.repository().clone(), Selector::Digest(image.digest));
     if args.output.wants_json() {
-        let document = serde_json::json!({"reference": named.to_string(), "digest": digest.to_string()});
-        return args.output.print(&context.ui, &document);
+        return args.output.print(&context.ui, &Document { reference: named.to_string(), image });
     }
     if args.full_ref {
         return context.ui.println(&named.to_string());
     }
-    context.ui.println(&digest.to_string())
+    context.ui.println(&image.digest.to_string())
 }

@@ -2,6 +2,7 @@ use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Filter;
 
 /// Print the manifest of an image
 ///
@@ -11,6 +12,8 @@ pub(crate) struct Args {
     /// The image or any other artifact
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -20,5 +23,5 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         None => store.manifest(&selector).await?,
         Some(platform) => transfer::select(&store, &selector, platform).await?,
     };
-    context.ui.json(manifest.raw())
+    args.filter.print(&context.ui, manifest.raw())
 }

@@ -1,19 +1,23 @@
 //! The verbs, one file each: arguments, one call of the library, and what is printed.
 
+pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod catalog;
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod export;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod ratelimit;
 pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod tag;
 pub(crate) mod tour;
+pub(crate) mod validate;
 pub(crate) mod version;
 
 use crate::args::Command;
@@ -23,20 +27,25 @@ use crate::failure::Failure;
 /// Runs one verb.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
+        Command::Complete(request) => completion::complete(context, request).await,
+        Command::Completion(args) => completion::run(&context.ui, &args),
         Command::Config(args) => config::run(context, args).await,
         Command::Copy(args) => copy::run(context, *args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
+        Command::Man(args) => man::run(&context.ui, &args),
         Command::Manifest(args) => manifest::run(context, args).await,
         Command::Ratelimit(args) => ratelimit::run(context, args).await,
         Command::Referrers(args) => referrers::run(context, args).await,
         Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,
         Command::Tour(args) => tour::run(context, args).await,
+        Command::Validate(args) => validate::run(context, args).await,
         Command::Version(args) => version::run(&context.ui, &args),
     }
 }

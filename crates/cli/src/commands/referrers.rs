@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use futures_util::TryStreamExt;
 use oci::{Descriptor, Digest, Selector};
 use registry::{ReferrersSource, RegistryStore};
-use store::{Kind, Store};
+use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -73,12 +73,7 @@ async fn subject(context: &Context, store: &RegistryStore, selector: Selector) -
     if let Selector::Digest(digest) = selector {
         return Ok(digest);
     }
-    match store.resolve(&selector).await {
-        Ok(descriptor) => Ok(descriptor.digest),
-        // The answer to a HEAD has no body to tell more; the same question as GET has.
-        Err(error) if error.kind() == Kind::NotFound => Ok(store.manifest(&selector).await?.digest()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(store.resolve(&selector).await?.digest)
 }
 
 /// One line each, in columns.
@@ -131,9 +126,9 @@ mod tests {
         ];
         let digest = referrers[0].digest;
         let expected = [
-            format!("{digest}  a/b                   7 B  2026-11-24T04:00:00Z\n"),
+            format!("{digest}  a/b                    7 B  2026-11-24T04:00:00Z\n"),
             format!("{digest}  application/x[2J  4.00 KiB\n"),
-            format!("{digest}  -                     1 B  now\n"),
+            format!("{digest}  -                      1 B  now\n"),
         ];
         assert_eq!(table(&referrers), expected.concat());
         assert_eq!(table(&[]), "");

@@ -14,20 +14,24 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
+        "auth",
         "blob",
         "catalog",
+        "completion",
         "config",
         "copy",
         "delete",
         "digest",
         "export",
         "ls",
+        "man",
         "manifest",
         "ratelimit",
         "referrers",
         "registry",
         "tag",
         "tour",
+        "validate",
         "version",
         "help",
     ];
@@ -40,6 +44,9 @@ fn every_verb_has_it() {
         }
     }
     cli.hoist(["registry", "serve", "--help"]).run().success();
+    for verb in ["get", "login", "logout", "token", "whoami"] {
+        assert!(cli.hoist(["auth", verb, "--help"]).run().success().contains("Usage: hoist auth "));
+    }
     assert!(cli.hoist(["--version"]).run().success().starts_with("hoist "));
     let bare = cli.hoist([] as [&str; 0]).run();
     assert_eq!(bare.success(), "");

@@ -3,17 +3,25 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod article;
+mod auth;
 mod catalog;
 mod closed;
+mod completion;
 mod copies;
 mod crane;
+mod credentials;
 mod damage;
 mod delete;
 mod dialects;
 mod disk;
 mod exports;
+mod guard;
 mod help;
+mod json;
+mod ls;
+mod man;
 mod peers;
+mod proxies;
 mod ratelimit;
 mod references;
 mod referrers;
@@ -23,5 +31,8 @@ mod self_contained;
 mod signals;
 mod statuses;
 mod support;
+mod tls;
 mod tour;
 mod tree;
+mod unreachable;
+mod validate;

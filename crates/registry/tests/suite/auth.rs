@@ -261,6 +261,90 @@ async fn identity_tokens_go_the_oauth2_way() {
 }
 
 #[tokio::test]
+async fn identity_tokens_are_passwords_where_oauth2_is_unknown() {
+    // base64 of "0000:1dent1ty" and of "<token>:1dent1ty"
+    for (status, user, sent) in
+        [(404, "0000", "Basic MDAwMDoxZGVudDF0eQ=="), (405, "", "Basic PHRva2VuPjoxZGVudDF0eQ==")]
+    {
+        let server = FaultRegistry::start();
+        server.on(Route::new("POST", "/token*"), Answer::status(status));
+        server.on(Route::get("/token*"), Answer::status(200).body(r#"{"token":"t0ken"}"#));
+        let registry = wants_tokens(&format!("http://{}/token", server.address()));
+        let entry = json!({"identitytoken": "1dent1ty", "username": user});
+        let store = reader(&registry.address(), keychain(&registry.address(), &entry));
+        store.resolve(&tag("1.0")).await.unwrap();
+        let asked = server.requests();
+        let methods: Vec<&str> = asked.iter().map(|request| request.method.as_str()).collect();
+        assert_eq!(methods, ["POST", "GET"]);
+        assert_eq!(asked[0].header("authorization"), None);
+        assert_eq!(asked[1].header("authorization"), Some(sent));
+        assert_eq!(asked[1].parameters("scope").len(), 2);
+    }
+    // Another answer stands.
+    let server = FaultRegistry::start();
+    server.on(Route::any(), Answer::status(403));
+    let registry = wants_tokens(&format!("http://{}/token", server.address()));
+    let entry = json!({"identitytoken": "1dent1ty"});
+    let store = reader(&registry.address(), keychain(&registry.address(), &entry));
+    assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::Denied);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn tokens_to_use_elsewhere() {
+    let registry = DockerRegistry::bearer(TokenServer::start("user", "secret"));
+    registry.push(&images::single(), REPOSITORY, "1.0");
+    let relay = Relay::to(registry.address());
+    let store = reader(&relay.address(), login(&relay.address(), "user", "secret"));
+    let other = format!("{}/other", relay.address()).parse::<oci::Repository>().unwrap();
+    let token = store.for_push(None).token(&[other]).await.unwrap();
+    assert_eq!(passed(&relay, 1)[0].path, "/v2/");
+    assert_eq!(token.expires_in, Some(300));
+    let shown = format!("{token:?}");
+    assert!(!shown.contains("eyJ"), "{shown}");
+    let asked = registry.tokens().unwrap().requests();
+    let own = format!("repository:{REPOSITORY}:pull,push");
+    assert_eq!(asked[0].parameters("scope"), [own.as_str(), "repository:other:pull"]);
+    // It opens the registry.
+    let entry = json!({"registrytoken": token.token.expose()});
+    let bearer = reader(&relay.address(), keychain(&relay.address(), &entry));
+    bearer.resolve(&tag("1.0")).await.unwrap();
+    assert_eq!(bearer.token(&[]).await.unwrap().token, token.token, "it is its own token");
+
+    let open = FaultRegistry::start();
+    open.on(Route::get("/v2/").times(1), Answer::status(503));
+    open.on(Route::get("/v2/").times(1), Answer::status(200));
+    open.on(Route::get("/v2/").times(1), challenge("Basic realm=\"x\""));
+    open.on(Route::get("/v2/").times(1), challenge("Negotiate"));
+    open.on(Route::get("/v2/"), Answer::status(404));
+    let store = reader(&open.address(), Keychain::default());
+    for expected in ["asks for no token", "user and password with each request", "of a kind", "404 Not Found"]
+    {
+        let error = store.token(&[]).await.unwrap_err();
+        assert!(line(&error).contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_checked_before_they_are_kept() {
+    let basic = DockerRegistry::basic("user", "secret");
+    let bearer = DockerRegistry::bearer(TokenServer::start("user", "secret"));
+    let plain = DockerRegistry::plain();
+    for (address, password, expected) in [
+        (basic.address(), "secret", Ok(true)),
+        (basic.address(), "wr0ng", Err(Kind::Unauthorized)),
+        (bearer.address(), "secret", Ok(true)),
+        (bearer.address(), "wr0ng", Err(Kind::Unauthorized)),
+        (plain.address(), "wr0ng", Ok(false)),
+    ] {
+        let given = ::auth::Credential::basic("user", ::auth::Secret::new(password));
+        let client = Client::new(options(), Keychain::default().given(given));
+        let outcome = client.check(repository(address).registry()).await;
+        assert_eq!(outcome.map_err(|error| error.kind()), expected, "{address} {password}");
+    }
+}
+
+#[tokio::test]
 async fn registry_tokens_go_as_they_are() {
     let registry = DockerRegistry::bearer(TokenServer::start("user", "secret"));
     registry.push(&images::single(), REPOSITORY, "1.0");

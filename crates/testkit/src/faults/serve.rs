@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::ServerConfig;
 
 use super::answer::{After, Answer, Content, End, Length, Spoil};
 use super::content::Response;
 use super::{State, lock};
-use crate::http::Stream;
+use crate::http::{self, Stream};
 use crate::wire::{self, Body, Request};
 
 type Connection = BufReader<Box<dyn Stream>>;
@@ -25,13 +25,7 @@ enum Next {
 impl State {
     pub(super) fn serve(&self, stream: TcpStream, tls: Option<&Arc<ServerConfig>>) {
         let _ = stream.set_nodelay(true);
-        let stream: Box<dyn Stream> = match tls {
-            None => Box::new(stream),
-            Some(config) => match ServerConnection::new(Arc::clone(config)) {
-                Ok(connection) => Box::new(StreamOwned::new(connection, stream)),
-                Err(_) => return,
-            },
-        };
+        let Some(stream) = http::accept(stream, tls) else { return };
         let mut connection = BufReader::with_capacity(128 << 10, stream);
         while let Ok(Some(request)) = wire::read_request(&mut connection) {
             lock(&self.requests).push(request.clone());

@@ -1,0 +1,34 @@
+use auth::Origin;
+
+use super::{Server, login, whoami};
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Log out of a registry: forget the user and the password for it
+///
+/// In docker's configuration file, and in the credential helper that it names. What podman keeps stays; hoist says so
+/// if it still answers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The registry
+    #[arg(value_name = "SERVER")]
+    server: String,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let Server { registry, .. } = args.server.parse()?;
+    let forgotten = auth::logout(&Context::locations(), registry.as_str()).await.map_err(login::hinted)?;
+    context.ui.log(&format!("logged out via {}", forgotten.path.display()));
+    // Done it is, whatever else is wrong with the files.
+    if let Ok(keychain) = context.keychain()
+        && let Ok(found) = keychain.find(registry.as_str(), None).await
+        && found.origin != Origin::Nowhere
+    {
+        context.ui.note(&format!(
+            "hint: {registry} still gets {}, from {}",
+            whoami::who(&found.credential),
+            whoami::whence(&found.origin)
+        ));
+    }
+    Ok(())
+}
