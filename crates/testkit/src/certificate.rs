@@ -85,7 +85,7 @@ impl Authority {
         Arc::new(match own {
             None => builder.with_no_client_auth(),
             Some(own) => builder
-                .with_client_auth_cert(vec![own.certificate.clone()], own.key())
+                .with_client_auth_cert(vec![own.chain.clone()], own.key())
                 .expect("our own certificate"),
         })
     }
@@ -101,7 +101,7 @@ impl Default for Authority {
 #[derive(Debug)]
 pub struct Certificate {
     directory: TempDir,
-    certificate: CertificateDer<'static>,
+    chain: CertificateDer<'static>,
     key: Vec<u8>,
 }
 
@@ -118,7 +118,7 @@ impl Certificate {
         for (name, text) in [("certificate.pem", certificate.pem()), ("key.pem", key.serialize_pem())] {
             std::fs::write(directory.path().join(name), text).expect("a certificate file");
         }
-        Self { directory, certificate: certificate.der().clone(), key: key.serialize_der() }
+        Self { directory, chain: certificate.der().clone(), key: key.serialize_der() }
     }
 
     /// The certificate, PEM.
@@ -144,7 +144,7 @@ impl Certificate {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().expect("ring has the default versions");
         let builder = builder.with_no_client_auth();
-        let certificates = vec![self.certificate.clone()];
+        let certificates = vec![self.chain.clone()];
         Arc::new(builder.with_single_cert(certificates, self.key()).expect("our own certificate"))
     }
 }

@@ -130,7 +130,7 @@ fn everything_between() {
         fs::write(&config, "{\"auths\": {\n").unwrap();
         show("not JSON", &ls(&cli, &plain.address(), &["--plain-http"]));
         fs::write(&config, "{}").unwrap();
-        fs::set_permissions(&config, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o000)).unwrap();
         show(
             "not readable",
             &cli.hoist(["ls", &format!("{}/demo/web", plain.address()), "--plain-http"])
