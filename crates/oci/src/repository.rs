@@ -18,13 +18,9 @@ impl Repository {
     /// # Errors
     /// The place of the fault in `path`, in characters from 0, and what is wrong there.
     pub fn new(registry: RegistryName, path: &str) -> Result<Self, (usize, String)> {
-        check_path(path)?;
-        let path = if registry.is_docker_hub() && !path.contains('/') {
-            format!("library/{path}")
-        } else {
-            path.to_owned()
-        };
-        Ok(Self { registry, path })
+        let prefix = if registry.is_docker_hub() && !path.contains('/') { "library/" } else { "" };
+        check_path(path, LONGEST - prefix.len())?;
+        Ok(Self { registry, path: [prefix, path].concat() })
     }
 
     /// The registry.
@@ -38,8 +34,11 @@ impl Repository {
     }
 }
 
+/// The longest path, in characters.
+const LONGEST: usize = 255;
+
 /// crane's rule, `[a-z0-9_./-]`, 1 to 255 characters; but no part is `.` or `..`, which a URL folds away.
-fn check_path(path: &str) -> Result<(), (usize, String)> {
+fn check_path(path: &str, longest: usize) -> Result<(), (usize, String)> {
     if path.is_empty() {
         return Err((0, "the repository is empty".to_owned()));
     }
@@ -62,8 +61,10 @@ fn check_path(path: &str) -> Result<(), (usize, String)> {
         }
         at += 1;
     }
-    if path.len() > 255 {
-        return Err((255, format!("a repository has at most 255 characters, this one has {}", path.len())));
+    if path.len() > longest {
+        let reason =
+            format!("a repository has at most {longest} characters here, this one has {}", path.len());
+        return Err((longest, reason));
     }
     Ok(())
 }
@@ -92,5 +93,20 @@ impl FromStr for Repository {
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.registry, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prints_as_it_parses() {
+        for (registry, longest) in [("ghcr.io/", 255), ("", 247), ("team/", 250)] {
+            let fits = format!("{registry}{}", "a".repeat(longest));
+            let repository: Repository = fits.parse().unwrap();
+            assert_eq!(repository.to_string().parse().as_ref(), Ok(&repository), "{fits}");
+            assert!(format!("{fits}a").parse::<Repository>().is_err(), "{registry}");
+        }
     }
 }
