@@ -73,7 +73,7 @@ impl Progress {
                 });
                 total.set_length(planned);
             }
-            Event::BlobStarted(blob) => {
+            Event::BlobStarted { blob, .. } => {
                 let bar = match bars.active.remove(&blob.digest) {
                     // From the start again: what had passed does not count any more.
                     Some(bar) => {

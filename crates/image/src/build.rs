@@ -4,7 +4,7 @@ use bytes::Bytes;
 use layer::{Item, Metadata, TarWriter, gzip_encoder};
 use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Platform, Selector};
 use serde_json::{Value, json};
-use store::{Opened, Store};
+use store::{Opened, Store, in_order};
 
 use crate::Error;
 
@@ -64,8 +64,15 @@ impl Blob {
         if store.contains(&self.descriptor).await? {
             return Ok(());
         }
-        if let Opened::Writer(mut writer) = store.write(&self.descriptor, None).await? {
-            writer.write(self.content.clone()).await?;
+        let writer = match store.write(&self.descriptor, None).await? {
+            Opened::Writer(writer) => Some(writer),
+            Opened::Placer(placer) => Some(in_order(placer)),
+            Opened::Mounted | Opened::Existed => None,
+        };
+        if let Some(mut writer) = writer {
+            // Content in memory is shorter than `usize` can say.
+            let kept = usize::try_from(writer.offset()).unwrap_or(0);
+            writer.write(self.content.slice(kept..)).await?;
             writer.commit().await?;
         }
         Ok(())

@@ -82,7 +82,7 @@ async fn spool(export: &Arc<Export>, image: &ImageManifest) -> Result<HashMap<Di
     let mut layers: Vec<Descriptor> = unique.into_values().cloned().collect();
     layers.sort_by_key(|layer| std::cmp::Reverse((layer.size, layer.digest)));
     let bytes = layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
-    export.observer.event(&Event::Planned { blobs: layers.len(), bytes });
+    export.observer.event(&Event::Planned { blobs: layers.len(), bytes, kept: 0 });
     let budget = Arc::new(Budget::new(&export.spool_folder, export.spool_limit, LAYERS_AT_ONCE));
     futures_util::stream::iter(layers)
         .map(|layer| inflate(Arc::clone(export), layer, Arc::clone(&budget), is_tar))

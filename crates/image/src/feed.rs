@@ -29,7 +29,7 @@ pub(crate) async fn fill(
     observer: &dyn Observer,
     budget: &Budget,
 ) -> Result<(), store::Error> {
-    observer.event(&Event::BlobStarted(blob));
+    observer.event(&Event::BlobStarted { blob, kept: 0 });
     let mut bytes = match blob.embedded() {
         Some(content) => futures_util::stream::iter([Ok(Bytes::from(content))]).boxed(),
         None => store::verified(store.read(blob, 0..blob.size).await?, blob),

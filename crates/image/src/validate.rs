@@ -290,7 +290,7 @@ impl Run {
         jobs.sort_by_key(|job| std::cmp::Reverse(job.blob.size));
         if !self.validation.fast {
             let bytes = jobs.iter().fold(0, |sum: u64, job| sum.saturating_add(job.blob.size));
-            self.validation.observer.event(&Event::Planned { blobs: jobs.len(), bytes });
+            self.validation.observer.event(&Event::Planned { blobs: jobs.len(), bytes, kept: 0 });
         }
         let at_once = if self.validation.fast { REQUESTS } else { LAYERS_AT_ONCE };
         let mut checked =

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use oci::{Algorithm, Descriptor, Manifest, MediaType, Selector, Tag};
 
-use crate::{Error, Kind, Opened, Store, Writer, collect};
+use crate::{Error, Kind, Opened, Store, Writer, collect, in_order};
 
 /// Runs the suite against an empty store.
 ///
@@ -25,7 +25,8 @@ fn tag(text: &str) -> Tag {
 async fn writer(store: &dyn Store, blob: &Descriptor) -> Box<dyn Writer> {
     match store.write(blob, None).await.expect("a blob can be written") {
         Opened::Writer(writer) => writer,
-        Opened::Mounted => panic!("mounted from nowhere"),
+        Opened::Placer(placer) => in_order(placer),
+        opened => panic!("{opened:?} from nowhere"),
     }
 }
 

@@ -12,11 +12,18 @@ pub enum Event<'a> {
     Planned {
         /// How many blobs.
         blobs: usize,
-        /// How many bytes.
+        /// How many bytes they have together.
         bytes: u64,
+        /// How many of these bytes are there from an earlier attempt.
+        kept: u64,
     },
-    /// A blob's bytes begin to flow; after an interrupted attempt, from the start again.
-    BlobStarted(&'a Descriptor),
+    /// A blob's bytes begin to flow.
+    BlobStarted {
+        /// The blob.
+        blob: &'a Descriptor,
+        /// How many of its bytes are there already, from an attempt that was interrupted.
+        kept: u64,
+    },
     /// So many more bytes of a blob have passed.
     BlobAdvanced(&'a Descriptor, u64),
     /// A blob's bytes have all passed and been verified.
@@ -46,6 +53,13 @@ pub enum Event<'a> {
         /// What failed, and why.
         reason: &'a str,
         /// How long is waited before.
+        wait: Duration,
+    },
+    /// A host asked for patience: nothing is sent to it for so long.
+    Limited {
+        /// The host.
+        host: &'a str,
+        /// How long.
         wait: Duration,
     },
     /// A registry said something to its users (RFC 9111, `Warning: 299`).

@@ -22,12 +22,15 @@
 pub mod conformance;
 mod error;
 mod event;
+mod in_order;
 mod memory;
+mod pace;
 mod referrers;
 mod stream;
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,7 +40,9 @@ use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
 
 pub use error::{Error, Kind};
 pub use event::{Event, Observer, Silent};
+pub use in_order::in_order;
 pub use memory::MemoryStore;
+pub use pace::{Pace, Slot};
 pub use referrers::{of_type, referrers_by_tag};
 pub use stream::{ByteStream, collect, verified};
 
@@ -113,52 +118,125 @@ pub trait Store: Debug + Send + Sync {
     /// [`Kind::NotFound`] if there is no such blob.
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error>;
 
-    /// Begins to write a blob. With `origin`, a place that can take it from there without the bytes passing through
-    /// here does so; a refusal is no error, the answer then is a writer.
+    /// Whether parts of a blob can be read side by side, and with any gain. Where nothing is known yet, the first
+    /// [`read`](Self::read) of a part teaches it.
+    fn ranges(&self) -> Ranges {
+        Ranges::No
+    }
+
+    /// Begins to write a blob, or goes on with what an earlier attempt left behind. With `origin`, a place that can take
+    /// it from there without the bytes passing through here does so; a refusal is no error, the answer then is a writer.
     ///
     /// # Errors
     /// [`Kind::Denied`] and the like if it may not be written.
     async fn write(&self, blob: &Descriptor, origin: Option<&Repository>) -> Result<Opened, Error>;
 
+    /// How many bytes of a blob an earlier attempt left here that [`write`](Self::write) hopes to go on with, as far as
+    /// this is known without asking anybody.
+    async fn kept(&self, _: &Descriptor) -> u64 {
+        0
+    }
+
     /// What another repository of the same registry can mount this one's blobs from.
     fn origin(&self) -> Option<&Repository> {
         None
     }
+
+    /// A repository of the same registry that is remembered to have the blob, so that it may be mounted from there.
+    fn seen(&self, _: &Descriptor) -> Option<Repository> {
+        None
+    }
+
+    /// How much this place takes at once; `None` where only this machine is the limit. Stores of one host share it.
+    fn pace(&self) -> Option<&Arc<Pace>> {
+        None
+    }
+}
+
+/// Whether a place sends parts of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// It does, and over several connections at once they may come faster.
+    Yes,
+    /// It does not, or nothing is gained by it.
+    No,
+    /// Nobody has asked it yet.
+    Unknown,
 }
 
 /// The answer to the wish to write a blob.
 pub enum Opened {
     /// It came from the origin; nothing is left to do.
     Mounted,
-    /// The bytes are to be written.
+    /// It is there by now; nothing is left to do.
+    Existed,
+    /// The bytes are to be written in order.
     Writer(Box<dyn Writer>),
+    /// The bytes may be written in any order, and several pieces at once.
+    Placer(Box<dyn Placer>),
 }
 
 impl Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Mounted => "Mounted",
+            Self::Existed => "Existed",
             Self::Writer(_) => "Writer",
+            Self::Placer(_) => "Placer",
         })
     }
 }
 
-/// A blob that is being written. Dropped without [`Writer::commit`], it leaves no blob behind; [`Writer::abandon`] also
-/// gives back what the place keeps of an upload that has begun.
+/// A blob that is being written from its beginning to its end. It checks the bytes and never completes a wrong blob.
+///
+/// Dropped without [`Writer::commit`], it leaves no blob behind, but what has been written is kept where the place can go
+/// on with it ([`Store::write`] then does); [`Writer::abandon`] leaves nothing.
 #[async_trait]
 pub trait Writer: Send {
+    /// The byte to begin with: those before it are there from an earlier attempt.
+    fn offset(&self) -> u64 {
+        0
+    }
+
     /// Takes the next bytes; waits while the place is busy.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] if beginning anew may help.
+    /// [`Kind::Interrupted`] if opening the blob again may help; [`Kind::Invalid`] if these are not the blob's bytes.
     async fn write(&mut self, bytes: Bytes) -> Result<(), Error>;
 
     /// Ends the blob; when this returns it is there under its digest.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if the bytes were not the blob's, [`Kind::Interrupted`] if beginning anew may help.
+    /// [`Kind::Invalid`] if the bytes were not the blob's: then nothing is kept of them. [`Kind::Interrupted`] if opening
+    /// the blob again may help.
     async fn commit(self: Box<Self>) -> Result<(), Error>;
 
-    /// Gives the blob up. A place that cannot be told keeps what it has, until it expires there.
+    /// Gives the blob up, with all that was written. A place that cannot be told keeps what it has, until it expires
+    /// there.
     async fn abandon(self: Box<Self>) {}
+}
+
+/// A blob that is being written piece by piece, in any order, by several tasks at once. It checks the bytes and never
+/// completes a wrong blob. Dropped without [`Placer::commit`], it leaves no blob behind, but keeps the pieces: the next
+/// [`Store::write`] goes on with them.
+#[async_trait]
+pub trait Placer: Send + Sync {
+    /// What is not there yet, in order, apart from each other and not empty.
+    fn missing(&self) -> Vec<Range<u64>>;
+
+    /// Writes bytes where they belong: `at` is the blob's byte that they begin with. When it returns they are not missing
+    /// any more.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] and the like if the place cannot take them; [`Kind::Invalid`] if they lie beyond the blob's end.
+    async fn write_at(&self, at: u64, bytes: Bytes) -> Result<(), Error>;
+
+    /// Ends the blob; when this returns it is there under its digest.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if bytes are missing, or were not the blob's: then nothing is kept of them.
+    async fn commit(self: Box<Self>) -> Result<(), Error>;
+
+    /// Gives the blob up, with all that was written.
+    async fn abandon(self: Box<Self>);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, future, stream};
 use oci::{Descriptor, Repository};
-use store::{ByteStream, Event, Kind, Opened, Writer, verified};
+use store::{ByteStream, Event, Kind, Opened, Writer, in_order, verified};
 
 use crate::transfer::Run;
 use crate::{Error, Move};
@@ -91,7 +91,9 @@ impl Run {
         } else {
             match future::join(self.destination.write(blob, None), self.content(blob)).await {
                 (Ok(Opened::Writer(writer)), content) => (writer, content),
+                (Ok(Opened::Placer(placer)), content) => (in_order(placer), content),
                 (Ok(Opened::Mounted), _) => return Ok(self.mounted(blob)),
+                (Ok(Opened::Existed), _) => return Ok(self.existed(blob)),
                 (Err(error), _) => return Err(Error::Destination(error)),
             }
         };
@@ -113,25 +115,27 @@ impl Run {
         blob: &Descriptor,
         origin: &Repository,
     ) -> Result<Result<Box<dyn Writer>, Fate>, Error> {
-        let existed = || {
-            self.observer.event(&Event::BlobExisted(blob));
-            Ok(Err(Fate::Existed))
-        };
         let asks_first = self.mounts_refused.load(Ordering::Relaxed);
         if asks_first && self.holds(blob).await? {
-            return existed();
+            return Ok(Err(self.existed(blob)));
         }
-        match self.destination.write(blob, Some(origin)).await.map_err(Error::Destination)? {
-            Opened::Mounted => Ok(Err(self.mounted(blob))),
-            Opened::Writer(writer) => {
-                self.mounts_refused.store(true, Ordering::Relaxed);
-                if !asks_first && self.holds(blob).await? {
-                    writer.abandon().await;
-                    return existed();
-                }
-                Ok(Ok(writer))
-            }
+        let writer = match self.destination.write(blob, Some(origin)).await.map_err(Error::Destination)? {
+            Opened::Mounted => return Ok(Err(self.mounted(blob))),
+            Opened::Existed => return Ok(Err(self.existed(blob))),
+            Opened::Writer(writer) => writer,
+            Opened::Placer(placer) => in_order(placer),
+        };
+        self.mounts_refused.store(true, Ordering::Relaxed);
+        if !asks_first && self.holds(blob).await? {
+            writer.abandon().await;
+            return Ok(Err(self.existed(blob)));
         }
+        Ok(Ok(writer))
+    }
+
+    fn existed(&self, blob: &Descriptor) -> Fate {
+        self.observer.event(&Event::BlobExisted(blob));
+        Fate::Existed
     }
 
     fn mounted(&self, blob: &Descriptor) -> Fate {
@@ -155,7 +159,7 @@ impl Run {
         mut content: ByteStream,
         mut writer: Box<dyn Writer>,
     ) -> Result<(), Error> {
-        self.observer.event(&Event::BlobStarted(blob));
+        self.observer.event(&Event::BlobStarted { blob, kept: 0 });
         while let Some(piece) = content.next().await {
             let piece = match piece {
                 Ok(piece) => piece,

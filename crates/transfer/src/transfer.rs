@@ -207,7 +207,7 @@ impl Run {
         let new = plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1);
         let (blobs, bytes) =
             new.fold((0, 0_u64), |(blobs, bytes), step| (blobs + 1, bytes.saturating_add(step.blob.size)));
-        self.observer.event(&Event::Planned { blobs, bytes });
+        self.observer.event(&Event::Planned { blobs, bytes, kept: 0 });
         self.bring_all(plan.blobs, copied).await?;
         for wave in plan.waves {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));

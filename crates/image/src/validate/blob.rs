@@ -86,7 +86,7 @@ impl Place<'_> {
         blob: &Descriptor,
         sender: Option<mpsc::Sender<Bytes>>,
     ) -> Result<Verdict<()>, store::Error> {
-        self.observer.event(&Event::BlobStarted(blob));
+        self.observer.event(&Event::BlobStarted { blob, kept: 0 });
         let verdict = self.pass(blob, &mut sender.map_or(Sink::Nothing, Sink::Feed)).await?;
         if matches!(verdict, Verdict::Right(())) {
             self.observer.event(&Event::BlobDone(blob));

@@ -88,7 +88,7 @@ pub(crate) async fn read(store: &RegistryStore, blob: &Descriptor) -> Result<Vec
 pub(crate) async fn writer(store: &RegistryStore, blob: &Descriptor) -> Result<Box<dyn Writer>, Error> {
     match store.write(blob, None).await? {
         Opened::Writer(writer) => Ok(writer),
-        Opened::Mounted => panic!("mounted from nowhere"),
+        opened => panic!("{opened:?} from nowhere"),
     }
 }
 

@@ -298,8 +298,8 @@ impl Lines {
 impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
         let line = match event {
-            Event::Planned { blobs, bytes } => format!("planned {blobs} {bytes}"),
-            Event::BlobStarted(blob) => format!("started {}", blob.digest),
+            Event::Planned { blobs, bytes, .. } => format!("planned {blobs} {bytes}"),
+            Event::BlobStarted { blob, .. } => format!("started {}", blob.digest),
             Event::BlobAdvanced(blob, bytes) => format!("advanced {} {bytes}", blob.digest),
             Event::BlobDone(blob) => format!("done {}", blob.digest),
             Event::BlobMounted(blob) => format!("mounted {}", blob.digest),
