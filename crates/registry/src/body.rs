@@ -123,6 +123,9 @@ impl Reading {
         let length = response.content_length();
         let protocol = |reason: String| Err(Error::protocol(&Method::GET, &url, reason));
         let mut skip = 0;
+        if !whole && status.is_success() {
+            self.host.sends_parts(status == StatusCode::PARTIAL_CONTENT);
+        }
         if status == StatusCode::PARTIAL_CONTENT {
             let start = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
             let start = start.and_then(content_range_start);

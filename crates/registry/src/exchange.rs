@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response};
-use store::Kind;
+use store::{Event, Kind};
 use url::Url;
 
 use crate::error::{ClockSkew, Error, StatusError};
@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest body of an error that is read, in bytes.
 const ERROR_LIMIT: u64 = 64 << 10;
+
+/// How often a request is sent again because the registry said when to come back. Beyond that it counts as broken.
+const REFUSALS: usize = 12;
 
 /// How many redirects are followed.
 pub(crate) const REDIRECTS: usize = 10;
@@ -87,7 +90,7 @@ impl Host {
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
         let mut sender = self.sender(&url);
-        let (mut attempts, mut redirects, mut challenges, mut dropped) = (0, 0, 0, false);
+        let (mut attempts, mut refusals, mut redirects, mut challenges, mut dropped) = (0, 0, 0, 0, false);
         loop {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
@@ -102,6 +105,9 @@ impl Host {
             } else {
                 transport.client(request.lane, &url, sender)?
             };
+            if self.is_own(&url) {
+                self.patience().await;
+            }
             let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
                 // Servers close connections that are idle, and a request may be on its way already. So it says nothing
                 // of the registry's health, and every other connection that waits may be as old.
@@ -111,9 +117,15 @@ impl Host {
                     attempts -= 1;
                     continue;
                 }
-                Err(source) => (Error::network(&request.method, &url, source, effort()), None),
+                Err(source) => {
+                    self.pace.failed();
+                    (Error::network(&request.method, &url, source, effort()), None)
+                }
                 Ok(response) => {
                     let status = response.status();
+                    if self.is_own(&url) {
+                        self.judge(status, asked_patience(response.headers()));
+                    }
                     if status.is_success() {
                         return Ok(Answer { response, url });
                     }
@@ -153,16 +165,44 @@ impl Host {
                 }
             };
             let retries = self.shared.options.retries;
-            let Some(scheduled) = waits.next().filter(|_| is_worth_another(&error) && retries.allow(asked))
+            // Whoever says when to come back is not broken, only busy.
+            let scheduled = if asked.is_some() && is_refusal(error.status()) && refusals < REFUSALS {
+                refusals += 1;
+                Some(Duration::ZERO)
+            } else {
+                waits.next()
+            };
+            let Some(scheduled) = scheduled.filter(|_| is_worth_another(&error) && retries.allow(asked))
             else {
                 return Err(error);
             };
             let wait = retries.wait(scheduled, asked);
             self.shared.wait(&error, wait).await;
+            self.pace.again().await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
             sender = self.sender(&url);
             (redirects, challenges) = (0, 0);
+        }
+    }
+
+    /// Waits while the registry wants to be left alone.
+    async fn patience(&self) {
+        while let Some(pause) = self.pace.pause() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Learns from an answer how much the registry takes at once.
+    pub(crate) fn judge(&self, status: StatusCode, asked: Option<Duration>) {
+        if !is_refusal(Some(status)) {
+            return self.pace.accepted();
+        }
+        // What asks for more is told at once, and nobody waits for it.
+        let asked = asked.filter(|&asked| self.shared.options.retries.allow(Some(asked)));
+        self.pace.refused(asked);
+        if let Some(wait) = asked.filter(|wait| !wait.is_zero()) {
+            self.shared.options.observer.event(&Event::Limited { host: self.pace.host(), wait });
         }
     }
 
@@ -229,6 +269,11 @@ impl Host {
         }
         outcome.map_err(|error| self.shared.transport.explain(&target, error))
     }
+}
+
+/// Whether an answer means that there are too many requests.
+fn is_refusal(status: Option<StatusCode>) -> bool {
+    matches!(status, Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE))
 }
 
 /// Whether another attempt may end better.

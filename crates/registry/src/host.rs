@@ -1,13 +1,14 @@
 //! One registry: where it is, what it asks for, and the tokens it gave.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use auth::{Credential, Secret};
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use oci::RegistryName;
 use serde::Deserialize;
+use store::{Pace, Ranges};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -31,6 +32,10 @@ pub(crate) struct Host {
     /// Whether `/v2/` asks for something, once that was asked.
     pinged: OnceCell<bool>,
     tokens: Tokens,
+    /// Whether it sends parts of blobs, once one was asked for.
+    parts: OnceLock<bool>,
+    /// How much it takes at once.
+    pub(crate) pace: Arc<Pace>,
     /// Whether it ended connections as requests came.
     pub(crate) drops: AtomicBool,
     /// Where the registry was reached; the most public place counts.
@@ -91,9 +96,12 @@ impl Authorization {
 impl Host {
     pub(crate) fn new(shared: Arc<Shared>, name: RegistryName) -> Self {
         shared.transport.add_registry(&name);
+        let pace = Pace::new(name.as_str(), shared.options.jobs);
         Self {
             shared,
             name,
+            pace,
+            parts: OnceLock::new(),
             base: OnceCell::new(),
             challenge: RwLock::default(),
             pinged: OnceCell::new(),
@@ -127,6 +135,20 @@ impl Host {
     /// Whether a URL is this registry's own, so that its credentials may go there.
     pub(crate) fn is_own(&self, url: &Url) -> bool {
         self.base.get().is_some_and(|base| base.origin() == url.origin())
+    }
+
+    /// Whether it sends parts of blobs.
+    pub(crate) fn ranges(&self) -> Ranges {
+        match self.parts.get() {
+            Some(true) => Ranges::Yes,
+            Some(false) => Ranges::No,
+            None => Ranges::Unknown,
+        }
+    }
+
+    /// Notes whether it sent the part of a blob that was asked for. The first answer counts.
+    pub(crate) fn sends_parts(&self, sent: bool) {
+        let _ = self.parts.set(sent);
     }
 
     /// Notes where an answer of the registry's own came from.

@@ -27,6 +27,8 @@ pub struct Options {
     pub manifest_limit: u64,
     /// How often and how fast requests are repeated.
     pub retries: Retries,
+    /// The most exchanges with one host at once. How many a host really takes is found out below that.
+    pub jobs: usize,
     /// Hears of retries and of registries' warnings.
     pub observer: Arc<dyn Observer>,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             stall: Duration::from_secs(30),
             manifest_limit: 4 << 20,
             retries: Retries::default(),
+            jobs: 32,
             observer: Arc::new(Silent),
         }
     }
@@ -58,6 +61,7 @@ impl std::fmt::Debug for Options {
             .field("stall", &self.stall)
             .field("manifest_limit", &self.manifest_limit)
             .field("retries", &self.retries)
+            .field("jobs", &self.jobs)
             .finish_non_exhaustive()
     }
 }

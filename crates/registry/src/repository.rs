@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
-use store::{ByteStream, Error as StoreError, Kind, Opened, Store};
+use store::{ByteStream, Error as StoreError, Kind, Opened, Pace, Ranges, Store};
 use tokio::time::timeout;
 use url::Url;
 
@@ -357,6 +357,14 @@ impl Store for RegistryStore {
 
     fn origin(&self) -> Option<&Repository> {
         Some(&self.repository)
+    }
+
+    fn ranges(&self) -> Ranges {
+        self.host.ranges()
+    }
+
+    fn pace(&self) -> Option<&Arc<Pace>> {
+        Some(&self.host.pace)
     }
 }
 

@@ -1,16 +1,26 @@
 //! Brings one blob to the destination.
 
+mod feed;
+mod place;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::{StreamExt, future, stream};
-use oci::{Descriptor, Repository};
-use store::{ByteStream, Event, Kind, Opened, Writer, in_order, verified};
+use futures_util::future::join;
+use oci::{Descriptor, Repository, VerifyError};
+use store::{ByteStream, Error as StoreError, Event, Kind, Opened, Writer};
+use tokio::time::Instant;
 
 use crate::transfer::Run;
+use crate::turns::Turn;
 use crate::{Error, Move};
 
-/// How often a blob is begun before it is given up. The stores mend what they can before that.
+use feed::Feed;
+pub(crate) use feed::WINDOW;
+
+/// How often a blob may be interrupted without getting any further before it is given up. The stores mend what they can
+/// before that.
 const ATTEMPTS: u32 = 3;
 
 /// How long is waited before the second attempt; doubled each time.
@@ -30,13 +40,12 @@ pub enum Fate {
 impl Run {
     /// Brings a blob unless the run has it there already; waits where another copy of the run is bringing it. Tells
     /// what happened here, if anything did.
-    pub(crate) async fn bring(&self, step: &Move) -> Result<Option<Fate>, Error> {
+    pub(crate) async fn bring(self: &Arc<Self>, step: &Move) -> Result<Option<Fate>, Error> {
         let (claim, _) = self.blobs.claim(step.blob.digest);
         let mut fate = None;
         let work = async {
-            // The semaphore is never closed, so this is always a permit.
-            let _slot = self.slots.acquire().await;
-            fate = Some(self.insist(step).await?);
+            let turn = self.turns.blob(step.blob.size).await;
+            fate = Some(self.insist(step, turn).await?);
             Ok(())
         };
         claim.get_or_try_init(|| work).await?;
@@ -52,12 +61,12 @@ impl Run {
         }
     }
 
-    /// Begins a blob anew as long as it is interrupted.
-    async fn insist(&self, step: &Move) -> Result<Fate, Error> {
+    /// Opens a blob again as long as it is interrupted and gets further each time.
+    async fn insist(self: &Arc<Self>, step: &Move, mut turn: Turn) -> Result<Fate, Error> {
         let blob = &step.blob;
-        let (mut attempt, mut wait) = (1, WAIT);
+        let (mut attempt, mut wait, mut furthest) = (1, WAIT, 0);
         loop {
-            let error = match self.attempt(step).await {
+            let error = match self.attempt(step, &mut turn).await {
                 Err(Error::Source(error) | Error::Destination(error))
                     if error.kind() == Kind::Interrupted =>
                 {
@@ -65,6 +74,10 @@ impl Run {
                 }
                 outcome => return outcome,
             };
+            let kept = self.destination.kept(blob).await;
+            if kept > furthest {
+                (attempt, wait, furthest) = (0, WAIT, kept);
+            }
             if attempt == ATTEMPTS {
                 return Err(Error::GaveUp { blob: blob.digest, attempts: attempt, source: error });
             }
@@ -75,67 +88,53 @@ impl Run {
             wait *= 2;
             // What broke may have been no more than the answer to a commit.
             if self.holds(blob).await? {
-                self.observer.event(&Event::BlobExisted(blob));
-                return Ok(Fate::Existed);
+                return Ok(self.existed(blob));
             }
         }
     }
 
-    async fn attempt(&self, step: &Move) -> Result<Fate, Error> {
+    async fn attempt(self: &Arc<Self>, step: &Move, turn: &mut Turn) -> Result<Fate, Error> {
         let blob = &step.blob;
-        let (writer, content) = if let Some(origin) = &step.origin {
-            match self.mount(blob, origin).await? {
-                Ok(writer) => (writer, self.content(blob).await),
-                Err(fate) => return Ok(fate),
-            }
+        let (opened, content) = if let Some(origin) = &step.origin {
+            (self.mount(blob, origin).await?, None)
+        } else if self.destination.pace().is_some()
+            && blob.embedded().is_none()
+            && self.destination.kept(blob).await == 0
+        {
+            // Neither answer waits for the other.
+            let (opened, content) =
+                join(self.destination.write(blob, None), self.source.read(blob, 0..blob.size)).await;
+            (opened.map_err(Error::Destination)?, Some(content))
         } else {
-            match future::join(self.destination.write(blob, None), self.content(blob)).await {
-                (Ok(Opened::Writer(writer)), content) => (writer, content),
-                (Ok(Opened::Placer(placer)), content) => (in_order(placer), content),
-                (Ok(Opened::Mounted), _) => return Ok(self.mounted(blob)),
-                (Ok(Opened::Existed), _) => return Ok(self.existed(blob)),
-                (Err(error), _) => return Err(Error::Destination(error)),
-            }
+            (self.destination.write(blob, None).await.map_err(Error::Destination)?, None)
         };
-        let content = match content {
-            Ok(content) => content,
-            Err(error) => {
-                writer.abandon().await;
-                return Err(error);
-            }
-        };
-        self.stream(blob, content, writer).await?;
+        match opened {
+            Opened::Mounted => return Ok(self.mounted(blob)),
+            Opened::Existed => return Ok(self.existed(blob)),
+            Opened::Writer(writer) => self.pour(blob, writer, content, turn).await?,
+            Opened::Placer(placer) => self.place(blob, placer).await?,
+        }
+        self.observer.event(&Event::BlobDone(blob));
         Ok(Fate::Moved)
     }
 
     /// Tries a mount, which is one request where a question and a mount are two. Where mounts are refused, the
     /// question comes first from then on.
-    async fn mount(
-        &self,
-        blob: &Descriptor,
-        origin: &Repository,
-    ) -> Result<Result<Box<dyn Writer>, Fate>, Error> {
+    async fn mount(&self, blob: &Descriptor, origin: &Repository) -> Result<Opened, Error> {
         let asks_first = self.mounts_refused.load(Ordering::Relaxed);
         if asks_first && self.holds(blob).await? {
-            return Ok(Err(self.existed(blob)));
+            return Ok(Opened::Existed);
         }
-        let writer = match self.destination.write(blob, Some(origin)).await.map_err(Error::Destination)? {
-            Opened::Mounted => return Ok(Err(self.mounted(blob))),
-            Opened::Existed => return Ok(Err(self.existed(blob))),
-            Opened::Writer(writer) => writer,
-            Opened::Placer(placer) => in_order(placer),
-        };
-        self.mounts_refused.store(true, Ordering::Relaxed);
-        if !asks_first && self.holds(blob).await? {
-            writer.abandon().await;
-            return Ok(Err(self.existed(blob)));
+        let opened = self.destination.write(blob, Some(origin)).await.map_err(Error::Destination)?;
+        if let Opened::Writer(writer) = opened {
+            self.mounts_refused.store(true, Ordering::Relaxed);
+            if !asks_first && self.holds(blob).await? {
+                writer.abandon().await;
+                return Ok(Opened::Existed);
+            }
+            return Ok(Opened::Writer(writer));
         }
-        Ok(Ok(writer))
-    }
-
-    fn existed(&self, blob: &Descriptor) -> Fate {
-        self.observer.event(&Event::BlobExisted(blob));
-        Fate::Existed
+        Ok(opened)
     }
 
     fn mounted(&self, blob: &Descriptor) -> Fate {
@@ -143,37 +142,73 @@ impl Run {
         Fate::Mounted
     }
 
-    /// The blob's bytes, checked while they pass.
-    async fn content(&self, blob: &Descriptor) -> Result<ByteStream, Error> {
-        if let Some(content) = blob.embedded() {
-            return Ok(stream::once(future::ready(Ok(content.into()))).boxed());
-        }
-        let content = self.source.read(blob, 0..blob.size).await.map_err(Error::Source)?;
-        Ok(verified(content, blob))
+    fn existed(&self, blob: &Descriptor) -> Fate {
+        self.observer.event(&Event::BlobExisted(blob));
+        Fate::Existed
     }
 
-    /// Moves the bytes. One piece is held here at a time; writers wait while their place is busy.
-    async fn stream(
-        &self,
+    /// Moves a blob's bytes in order. One piece is held here at a time; writers wait while their place is busy.
+    async fn pour(
+        self: &Arc<Self>,
         blob: &Descriptor,
-        mut content: ByteStream,
         mut writer: Box<dyn Writer>,
+        content: Option<Result<ByteStream, StoreError>>,
+        turn: &mut Turn,
     ) -> Result<(), Error> {
-        self.observer.event(&Event::BlobStarted { blob, kept: 0 });
-        while let Some(piece) = content.next().await {
+        let kept = writer.offset();
+        let opened = match content.filter(|_| kept == 0) {
+            Some(content) => content,
+            None => self.content(blob, kept).await,
+        };
+        let content = match opened {
+            Ok(content) => content,
+            Err(error) => return Err(self.leave(writer, error).await),
+        };
+        self.observer.event(&Event::BlobStarted { blob, kept });
+        let mut feed = Feed::new(self, blob, kept, content);
+        while let Some(piece) = feed.next(turn).await {
             let piece = match piece {
                 Ok(piece) => piece,
-                Err(error) => {
-                    writer.abandon().await;
-                    return Err(Error::Source(error));
-                }
+                Err(error) => return Err(self.leave(writer, error).await),
             };
-            let length = piece.len() as u64;
-            writer.write(piece).await.map_err(Error::Destination)?;
-            self.observer.event(&Event::BlobAdvanced(blob, length));
+            let length = piece.len();
+            if let Some(up) = &self.up {
+                up.take(length).await;
+            }
+            let began = Instant::now();
+            writer.write(piece).await.map_err(|error| blame(blob, error))?;
+            feed.wrote(began.elapsed());
+            self.observer.event(&Event::BlobAdvanced(blob, length as u64));
         }
-        writer.commit().await.map_err(Error::Destination)?;
-        self.observer.event(&Event::BlobDone(blob));
-        Ok(())
+        writer.commit().await.map_err(|error| blame(blob, error))
+    }
+
+    /// The blob's bytes from `start` on.
+    async fn content(&self, blob: &Descriptor, start: u64) -> Result<ByteStream, StoreError> {
+        match blob.embedded() {
+            Some(content) => {
+                let rest = bytes::Bytes::from(content).slice(usize::try_from(start).unwrap_or(usize::MAX)..);
+                Ok(Box::pin(futures_util::stream::once(std::future::ready(Ok(rest)))))
+            }
+            None => self.source.read(blob, start..blob.size).await,
+        }
+    }
+
+    /// Leaves a blob that the source does not give: for good, or until it does.
+    async fn leave(&self, writer: Box<dyn Writer>, error: StoreError) -> Error {
+        if error.kind() != Kind::Interrupted {
+            writer.abandon().await;
+        }
+        Error::Source(error)
+    }
+}
+
+/// A writer's error. Bytes that are not the blob's are the source's fault.
+fn blame(blob: &Descriptor, error: StoreError) -> Error {
+    match error.cause().downcast_ref::<VerifyError>() {
+        Some(wrong) => {
+            Error::Source(StoreError::verify(format!("reading blob {}", blob.digest), wrong.clone()))
+        }
+        None => Error::Destination(error),
     }
 }

@@ -31,17 +31,21 @@
 //! # }
 //! ```
 
+mod bandwidth;
 mod blob;
 mod delete;
 mod error;
 mod graph;
 mod memo;
 mod options;
+mod paced;
+mod parts;
 mod plan;
 mod schema1;
 mod select;
 mod tags;
 mod transfer;
+mod turns;
 
 pub use blob::Fate;
 pub use delete::{DeleteOptions, Deleted, delete};

@@ -1,12 +1,12 @@
 //! What may be chosen about a transfer.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use oci::Platform;
 
 use crate::Limits;
 
-/// What may be chosen about a transfer. The default copies everything, eight blobs at once.
+/// What may be chosen about a transfer. The default copies everything.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Only the image for this platform; the destination's name is then that of the image itself. `None` copies all.
@@ -16,8 +16,10 @@ pub struct Options {
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
-    /// How many blobs, and how many tags, move at once.
+    /// The most blobs, and the most tags, that move at once. How much a host takes is found out below that.
     pub jobs: NonZeroUsize,
+    /// The most bytes a second, in each direction. What stays on this machine does not count.
+    pub bandwidth: Option<NonZeroU64>,
     /// How large a graph may be.
     pub limits: Limits,
 }
@@ -28,7 +30,8 @@ impl Default for Options {
             platform: None,
             no_clobber: false,
             nondistributable: false,
-            jobs: const { NonZeroUsize::new(8).expect("eight is not zero") },
+            jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
+            bandwidth: None,
             limits: Limits::default(),
         }
     }

@@ -2,18 +2,21 @@
 
 use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use futures_util::{TryFutureExt, future};
 use oci::{Descriptor, Digest, Manifest, Repository, Selector};
-use store::{Event, Observer, Store};
+use store::{ByteStream, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::bandwidth::Bandwidth;
+use crate::blob::WINDOW;
 use crate::graph::existing;
 use crate::memo::Memo;
+use crate::paced::Paced;
+use crate::turns::Turns;
 use crate::{Error, Fate, Graph, Move, Options, Walk, plan, reference, select};
 
 /// How many questions are asked at once: they are small, and blobs wait for the answers.
@@ -31,10 +34,19 @@ pub struct Transfer {
 pub(crate) struct Run {
     pub(crate) source: Arc<dyn Store>,
     pub(crate) destination: Arc<dyn Store>,
+    /// The same for questions and manifests, each of which waits for its turn.
+    pub(crate) asked_source: Paced,
+    pub(crate) asked_destination: Paced,
     pub(crate) options: Options,
     pub(crate) observer: Arc<dyn Observer>,
-    /// One permit for each blob that may move.
-    pub(crate) slots: Semaphore,
+    pub(crate) turns: Turns,
+    /// One permit for each piece that is read ahead.
+    pub(crate) window: Arc<Semaphore>,
+    /// Caps on what comes from the source and on what goes to the destination.
+    pub(crate) down: Option<Arc<Bandwidth>>,
+    pub(crate) up: Option<Arc<Bandwidth>>,
+    /// Whether the source sends parts of blobs is asked once.
+    pub(crate) asks_for_parts: Once,
     /// Whether the destination had a blob when it was asked.
     questions: Memo<bool>,
     /// The blobs that the run brought, or is to bring.
@@ -97,14 +109,25 @@ impl Transfer {
         options: Options,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let slots = Semaphore::new(options.jobs.get().min(Semaphore::MAX_PERMITS));
+        let turns = Turns::new(source.pace().cloned(), destination.pace().cloned(), options.jobs);
+        // What stays on this machine has no rate.
+        let cap = |store: &dyn Store| {
+            let rate = options.bandwidth.filter(|_| store.pace().is_some());
+            rate.map(|rate| Arc::new(Bandwidth::new(rate.get())))
+        };
         Self {
             run: Arc::new(Run {
+                asked_source: Paced(Arc::clone(&source)),
+                asked_destination: Paced(Arc::clone(&destination)),
+                down: cap(&*source),
+                up: cap(&*destination),
                 source,
                 destination,
                 options,
                 observer,
-                slots,
+                turns,
+                window: Arc::new(Semaphore::new(WINDOW)),
+                asks_for_parts: Once::new(),
                 questions: Memo::new(),
                 blobs: Memo::new(),
                 roots: Memo::new(),
@@ -122,13 +145,20 @@ impl Transfer {
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
-        let fetch = run.source.manifest(from).map_err(Error::Source);
-        let (root, there) = future::try_join(fetch, existing(&*run.destination, to)).await?;
+        let there = existing(&run.asked_destination, to).await?;
         if let (true, Selector::Tag(_), Some(there)) = (run.options.no_clobber, to, &there) {
             return Err(Error::Clobber { reference: reference(&*run.destination, to), digest: there.digest });
         }
+        // What is there may be what is wanted: then the source's manifest need not be fetched.
+        if let (None, Some(there)) = (&run.options.platform, &there) {
+            let wanted = run.asked_source.resolve(from).await.map_err(Error::Source)?;
+            if wanted.digest == there.digest {
+                return Ok(run.existed_as(to, Copied::new(wanted)));
+            }
+        }
+        let root = run.asked_source.manifest(from).await.map_err(Error::Source)?;
         let root = match &run.options.platform {
-            Some(platform) => select::choose(&*run.source, from, root, platform).await?,
+            Some(platform) => select::choose(&run.asked_source, from, root, platform).await?,
             None => root,
         };
         if let Selector::Digest(digest) = to
@@ -139,9 +169,7 @@ impl Transfer {
         }
         let mut copied = Copied::new(root.descriptor());
         if there.is_some_and(|there| there.digest == root.digest()) {
-            let (selector, manifest) = (&to.to_string(), &copied.descriptor);
-            run.observer.event(&Event::ManifestExisted { selector, manifest });
-            return Ok(copied);
+            return Ok(run.existed_as(to, copied));
         }
         if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
@@ -171,6 +199,27 @@ impl Transfer {
 }
 
 impl Run {
+    fn existed_as(&self, to: &Selector, copied: Copied) -> Copied {
+        let (selector, manifest) = (&to.to_string(), &copied.descriptor);
+        self.observer.event(&Event::ManifestExisted { selector, manifest });
+        copied
+    }
+
+    /// What the source sends, no faster than it may.
+    pub(crate) fn capped(&self, stream: ByteStream) -> ByteStream {
+        let Some(cap) = self.down.clone() else { return stream };
+        let capped = stream.then(move |bytes| {
+            let cap = Arc::clone(&cap);
+            async move {
+                if let Ok(bytes) = &bytes {
+                    cap.take(bytes.len()).await;
+                }
+                bytes
+            }
+        });
+        capped.boxed()
+    }
+
     /// Whether both sides are one repository, so that only a name is missing.
     fn same_repository(&self) -> bool {
         self.source.origin().is_some() && self.source.origin() == self.destination.origin()
@@ -186,11 +235,11 @@ impl Run {
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let walk = Walk {
-            destination: Some(&*self.destination),
+            destination: Some(&self.asked_destination),
             nondistributable: self.options.nondistributable,
             limits: self.options.limits,
         };
-        let graph = Graph::walk(&*self.source, root.clone(), &walk).await?;
+        let graph = Graph::walk(&self.asked_source, root.clone(), &walk).await?;
         for manifest in &graph.existing {
             let selector = &manifest.digest.to_string();
             self.observer.event(&Event::ManifestExisted { selector, manifest });
@@ -204,10 +253,13 @@ impl Run {
         }
         let plan = plan(&graph, &present, origin);
         // Other copies of the run have announced what they bring.
-        let new = plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1);
-        let (blobs, bytes) =
-            new.fold((0, 0_u64), |(blobs, bytes), step| (blobs + 1, bytes.saturating_add(step.blob.size)));
-        self.observer.event(&Event::Planned { blobs, bytes, kept: 0 });
+        let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
+        for step in plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1) {
+            blobs += 1;
+            bytes = bytes.saturating_add(step.blob.size);
+            kept += self.destination.kept(&step.blob).await;
+        }
+        self.observer.event(&Event::Planned { blobs, bytes, kept });
         self.bring_all(plan.blobs, copied).await?;
         for wave in plan.waves {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
@@ -245,7 +297,10 @@ impl Run {
         }
         let mut answer = Answer::Known;
         let question = async {
-            let held = self.holds(blob).await?;
+            let held = match self.asked_destination.contains(blob).await {
+                Err(error) if error.kind() == Kind::Denied => false,
+                answer => answer.map_err(Error::Destination)?,
+            };
             if held {
                 answer = Answer::Existed;
                 self.observer.event(&Event::BlobExisted(blob));
@@ -293,7 +348,7 @@ impl Run {
     }
 
     async fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
-        self.destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
+        self.asked_destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
         let reference = &reference(&*self.destination, selector);
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
         Ok(())

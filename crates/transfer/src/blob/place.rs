@@ -1,0 +1,188 @@
+//! Writing a blob where its pieces may come in any order.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt;
+use oci::Descriptor;
+use store::{Error as StoreError, Event, Kind, Placer, Ranges};
+use tokio::task::JoinSet;
+
+use super::blame;
+use crate::Error;
+use crate::parts::Parts;
+use crate::transfer::Run;
+
+/// What a helper reads at a time, in bytes: long enough that the question before it costs little.
+const PIECE: Range<u64> = 4 << 20..16 << 20;
+
+/// A blob is divided into about so many pieces.
+const PIECES: u64 = 64;
+
+/// A blob that several tasks bring.
+struct Site {
+    run: Arc<Run>,
+    blob: Descriptor,
+    placer: Box<dyn Placer>,
+    parts: Mutex<Parts>,
+    age: u64,
+}
+
+impl Run {
+    /// Brings what is missing of a blob: in one request, and where the source has slots to spare, in pieces side by side.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        blob: &Descriptor,
+        placer: Box<dyn Placer>,
+    ) -> Result<(), Error> {
+        let missing = placer.missing();
+        let left: u64 = missing.iter().map(|part| part.end - part.start).sum();
+        self.observer.event(&Event::BlobStarted { blob, kept: blob.size.saturating_sub(left) });
+        if let Some(content) = blob.embedded() {
+            placer.write_at(0, content.into()).await.map_err(Error::Destination)?;
+            self.observer.event(&Event::BlobAdvanced(blob, left));
+            return placer.commit().await.map_err(|error| blame(blob, error));
+        }
+        let piece = (blob.size / PIECES).clamp(PIECE.start, PIECE.end);
+        let site = Arc::new(Site {
+            run: Arc::clone(self),
+            blob: blob.clone(),
+            placer,
+            parts: Mutex::new(Parts::new(missing, piece)),
+            age: self.turns.age(),
+        });
+        let outcome = site.fill(left / piece).await;
+        // Nobody else holds it: helpers have ended.
+        let Some(site) = Arc::into_inner(site) else { return outcome };
+        match outcome {
+            Ok(()) => site.placer.commit().await.map_err(|error| blame(blob, error)),
+            Err(Error::Source(error)) if error.kind() != Kind::Interrupted => {
+                site.placer.abandon().await;
+                Err(Error::Source(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Site {
+    /// Reads until nothing is missing, with up to `helpers` others.
+    async fn fill(self: &Arc<Self>, helpers: u64) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        if helpers > 1 {
+            let site = Arc::clone(self);
+            tasks.spawn(async move { site.recruit(helpers).await });
+        }
+        let outcome = loop {
+            if let Err(error) = self.lead().await {
+                break Err(error);
+            }
+            // A helper that ends may have given something back.
+            match tasks.join_next().await {
+                None => break Ok(()),
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => break Err(error),
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            }
+        };
+        // When this returns, nobody writes any more.
+        tasks.shutdown().await;
+        outcome
+    }
+
+    /// Reads the parts that no helper reads.
+    async fn lead(&self) -> Result<(), Error> {
+        loop {
+            let Some(part) = self.parts().lead() else { return Ok(()) };
+            let mut at = part.start;
+            let stream = self.run.source.read(&self.blob, part).await.map_err(Error::Source)?;
+            let mut stream = self.run.capped(stream);
+            while let Some(piece) = stream.next().await {
+                let mut piece = piece.map_err(Error::Source)?;
+                let length = piece.len() as u64;
+                let own = self.parts().advance(length);
+                // A reader that was cut short drops its connection; one that got more than there is hears of it here.
+                let beyond = at + length > self.blob.size;
+                if own < length && !beyond {
+                    piece.truncate(usize::try_from(own).unwrap_or(piece.len()));
+                }
+                self.write(at, piece).await?;
+                at += own;
+                if own < length {
+                    break;
+                }
+            }
+            if self.parts().lead_left() > 0 {
+                return Err(Error::Source(self.ended(at)));
+            }
+        }
+    }
+
+    /// Gets helpers, if the source sends parts of blobs: one at first, if that is not known.
+    async fn recruit(self: Arc<Self>, helpers: u64) -> Result<(), Error> {
+        if self.run.source.ranges() == Ranges::Unknown {
+            let _turn = self.run.turns.helper(self.age).await;
+            if self.run.source.ranges() == Ranges::Unknown && self.parts().left() > 0 {
+                let last = self.blob.size - 1..self.blob.size;
+                drop(self.run.source.read(&self.blob, last).await.map_err(Error::Source)?);
+            }
+        }
+        if self.run.source.ranges() != Ranges::Yes {
+            return Ok(());
+        }
+        let mut tasks = JoinSet::new();
+        for _ in 1..helpers.min(self.run.options.jobs.get() as u64) {
+            let site = Arc::clone(&self);
+            tasks.spawn(async move { site.help().await });
+        }
+        while let Some(outcome) = tasks.join_next().await {
+            match outcome {
+                Ok(outcome) => outcome?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads pieces until there are none.
+    async fn help(&self) -> Result<(), Error> {
+        let _turn = self.run.turns.helper(self.age).await;
+        loop {
+            let Some(part) = self.parts().help() else { return Ok(()) };
+            let mut at = part.start;
+            let outcome = async {
+                let stream = self.run.source.read(&self.blob, part.clone()).await.map_err(Error::Source)?;
+                let mut stream = self.run.capped(stream);
+                while let Some(piece) = stream.next().await {
+                    let mut piece = piece.map_err(Error::Source)?;
+                    piece.truncate(usize::try_from(part.end - at).unwrap_or(usize::MAX));
+                    let length = piece.len() as u64;
+                    self.write(at, piece).await?;
+                    at += length;
+                }
+                if at < part.end { Err(Error::Source(self.ended(at))) } else { Ok(()) }
+            };
+            if let Err(error) = outcome.await {
+                self.parts().give_back(at..part.end);
+                return Err(error);
+            }
+        }
+    }
+
+    async fn write(&self, at: u64, piece: bytes::Bytes) -> Result<(), Error> {
+        let length = piece.len() as u64;
+        self.placer.write_at(at, piece).await.map_err(|error| blame(&self.blob, error))?;
+        self.run.observer.event(&Event::BlobAdvanced(&self.blob, length));
+        Ok(())
+    }
+
+    fn ended(&self, at: u64) -> StoreError {
+        let doing = format!("reading blob {}", self.blob.digest);
+        StoreError::new(Kind::Interrupted, doing, format!("it ended after {at} of {} bytes", self.blob.size))
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        // The parts are whole at every moment, so a panic elsewhere does not spoil them.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
