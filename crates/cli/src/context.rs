@@ -1,6 +1,7 @@
 //! What a command works with.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,12 @@ impl Context {
     /// The same, but without credentials.
     pub(crate) fn anonymous(&self) -> Self {
         Self { anonymous: true, client: Arc::default(), ..self.clone() }
+    }
+
+    /// The same, but with so many exchanges with one host at once.
+    pub(crate) fn with_jobs(&self, jobs: NonZeroUsize) -> Self {
+        let settings = Settings { jobs: Some(jobs), ..self.settings.clone() };
+        Self { settings, client: Arc::default(), ..self.clone() }
     }
 
     /// The same, but for a side of a copy that has settings of its own.
@@ -105,6 +112,7 @@ impl Context {
         settings.access.apply(&mut options)?;
         options.observer = Arc::new(Notes(self.ui.clone()));
         options.stall = settings.stall.unwrap_or(options.stall);
+        options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
         Ok(Client::new(options, keychain))
     }
 }

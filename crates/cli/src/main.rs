@@ -10,6 +10,7 @@ mod jq;
 mod json;
 mod output;
 mod progress;
+mod rate;
 mod settings;
 mod tour;
 mod ui;

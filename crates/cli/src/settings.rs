@@ -1,6 +1,7 @@
 //! What was asked for, settled once: flags, environment, and the name that the program was called by.
 
 use std::ffi::OsStr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) access: Access,
     pub(crate) platform: PlatformChoice,
     pub(crate) nondistributable: bool,
+    /// The most exchanges with one host at once; `None` leaves it to the client.
+    pub(crate) jobs: Option<NonZeroUsize>,
     /// A body that moves nothing for so long is asked for anew (`HOIST_STALL_SECONDS`); `None` leaves it to the client.
     pub(crate) stall: Option<Duration>,
 }
@@ -41,6 +44,7 @@ impl Settings {
             access: global.access.clone(),
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
+            jobs: None,
             stall: variable("HOIST_STALL_SECONDS").map(|text| seconds(&text)).transpose()?,
         })
     }

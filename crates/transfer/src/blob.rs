@@ -12,6 +12,7 @@ use oci::{Descriptor, Repository, VerifyError};
 use store::{ByteStream, Error as StoreError, Event, Kind, Opened, Writer};
 use tokio::time::Instant;
 
+use crate::survey::has;
 use crate::transfer::Run;
 use crate::turns::Turn;
 use crate::{Error, Move};
@@ -52,15 +53,6 @@ impl Run {
         Ok(fate)
     }
 
-    /// Whether the destination has a blob; a denial counts as a no.
-    pub(crate) async fn holds(&self, blob: &Descriptor) -> Result<bool, Error> {
-        match self.destination.contains(blob).await {
-            Ok(held) => Ok(held),
-            Err(error) if error.kind() == Kind::Denied => Ok(false),
-            Err(error) => Err(Error::Destination(error)),
-        }
-    }
-
     /// Opens a blob again as long as it is interrupted and gets further each time.
     async fn insist(self: &Arc<Self>, step: &Move, mut turn: Turn) -> Result<Fate, Error> {
         let blob = &step.blob;
@@ -87,7 +79,7 @@ impl Run {
             attempt += 1;
             wait *= 2;
             // What broke may have been no more than the answer to a commit.
-            if self.holds(blob).await? {
+            if has(&*self.destination, blob).await? {
                 return Ok(self.existed(blob));
             }
         }
@@ -121,14 +113,18 @@ impl Run {
     /// Tries a mount, which is one request where a question and a mount are two. Where mounts are refused, the
     /// question comes first from then on.
     async fn mount(&self, blob: &Descriptor, origin: &Repository) -> Result<Opened, Error> {
+        if self.origin().is_none() {
+            // It has been asked, and does not have the blob.
+            return self.destination.write(blob, Some(origin)).await.map_err(Error::Destination);
+        }
         let asks_first = self.mounts_refused.load(Ordering::Relaxed);
-        if asks_first && self.holds(blob).await? {
+        if asks_first && has(&*self.destination, blob).await? {
             return Ok(Opened::Existed);
         }
         let opened = self.destination.write(blob, Some(origin)).await.map_err(Error::Destination)?;
         if let Opened::Writer(writer) = opened {
             self.mounts_refused.store(true, Ordering::Relaxed);
-            if !asks_first && self.holds(blob).await? {
+            if !asks_first && has(&*self.destination, blob).await? {
                 writer.abandon().await;
                 return Ok(Opened::Existed);
             }

@@ -9,7 +9,7 @@ use store::{Kind, Store};
 use crate::{Error, reference, schema1, select};
 
 /// How many manifests are asked for at once.
-const REQUESTS: usize = 8;
+const REQUESTS: usize = 32;
 
 /// Everything reachable from a manifest by children, config and layers. Each digest is there once, so shared parts are
 /// walked once; digests are checked, so there are no cycles.
@@ -79,7 +79,7 @@ struct Entry {
 }
 
 impl Graph {
-    /// Walks from `root`, a manifest of `source`, level by level, eight manifests at once. Content embedded in
+    /// Walks from `root`, a manifest of `source`, level by level, 32 manifests at once. Content embedded in
     /// descriptors (`data`) is not asked for. An entry of unknown type that is no manifest of the source counts as a
     /// blob. Manifests of unknown type are taken with whatever config, layers and children they show.
     ///

@@ -43,6 +43,7 @@ mod parts;
 mod plan;
 mod schema1;
 mod select;
+mod survey;
 mod tags;
 mod transfer;
 mod turns;
@@ -54,6 +55,7 @@ pub use graph::{Graph, Limits, Node, Walk};
 pub use options::Options;
 pub use plan::{Move, Plan, plan};
 pub use select::select;
+pub use survey::Preview;
 pub use tags::CopiedTags;
 pub use transfer::{Copied, Transfer};
 

@@ -1,13 +1,11 @@
 //! Copies graphs from one store to another.
 
-use std::collections::HashSet;
-use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use oci::{Descriptor, Digest, Manifest, Repository, Selector};
-use store::{ByteStream, Event, Kind, Observer, Store};
+use oci::{Descriptor, Manifest, Repository, Selector};
+use store::{ByteStream, Event, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,11 +14,9 @@ use crate::blob::WINDOW;
 use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
+use crate::survey::{Answer, Survey};
 use crate::turns::Turns;
-use crate::{Error, Fate, Graph, Move, Options, Walk, plan, reference, select};
-
-/// How many questions are asked at once: they are small, and blobs wait for the answers.
-const QUESTIONS: usize = 16;
+use crate::{Error, Fate, Move, Options, reference, select};
 
 /// A run of copies from one store to another. What the copies of a run share is moved once, and together they never
 /// move more blobs at once than [`Options::jobs`]. Needs a tokio runtime: each blob is a task of its own, so that
@@ -48,23 +44,13 @@ pub(crate) struct Run {
     /// Whether the source sends parts of blobs is asked once.
     pub(crate) asks_for_parts: Once,
     /// Whether the destination had a blob when it was asked.
-    questions: Memo<bool>,
+    pub(crate) questions: Memo<bool>,
     /// The blobs that the run brought, or is to bring.
     pub(crate) blobs: Memo<()>,
     /// The roots whose graphs are at the destination, or on their way, but for themselves.
     roots: Memo<()>,
     /// Whether the destination answered the wish for a mount with a writer.
     pub(crate) mounts_refused: AtomicBool,
-}
-
-/// Whether the destination has a blob.
-enum Answer {
-    /// It has not.
-    Missing,
-    /// It has, as another copy of the run has found out or seen to.
-    Known,
-    /// It has.
-    Existed,
 }
 
 /// What a copy did.
@@ -156,11 +142,7 @@ impl Transfer {
                 return Ok(run.existed_as(to, Copied::new(wanted)));
             }
         }
-        let root = run.asked_source.manifest(from).await.map_err(Error::Source)?;
-        let root = match &run.options.platform {
-            Some(platform) => select::choose(&run.asked_source, from, root, platform).await?,
-            None => root,
-        };
+        let root = run.root(from).await?;
         if let Selector::Digest(digest) = to
             && digest.algorithm().digest(root.raw()) != *digest
         {
@@ -221,37 +203,32 @@ impl Run {
     }
 
     /// Whether both sides are one repository, so that only a name is missing.
-    fn same_repository(&self) -> bool {
+    pub(crate) fn same_repository(&self) -> bool {
         self.source.origin().is_some() && self.source.origin() == self.destination.origin()
     }
 
     /// Where the destination can mount the source's blobs from.
-    fn origin(&self) -> Option<&Repository> {
+    pub(crate) fn origin(&self) -> Option<&Repository> {
         let from = self.source.origin()?;
         let to = self.destination.origin()?;
         (from.registry() == to.registry()).then_some(from)
     }
 
+    /// The manifest that is to be copied.
+    pub(crate) async fn root(&self, from: &Selector) -> Result<Manifest, Error> {
+        let root = self.asked_source.manifest(from).await.map_err(Error::Source)?;
+        match &self.options.platform {
+            Some(platform) => select::choose(&self.asked_source, from, root, platform).await,
+            None => Ok(root),
+        }
+    }
+
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
-        let walk = Walk {
-            destination: Some(&self.asked_destination),
-            nondistributable: self.options.nondistributable,
-            limits: self.options.limits,
-        };
-        let graph = Graph::walk(&self.asked_source, root.clone(), &walk).await?;
-        for manifest in &graph.existing {
-            let selector = &manifest.digest.to_string();
-            self.observer.event(&Event::ManifestExisted { selector, manifest });
+        let Survey { graph, plan, existed } = self.survey(root).await?;
+        for blob in &existed {
+            copied.add(blob, Fate::Existed);
         }
-        let origin = self.origin();
-        // Where blobs can be mounted the mount is the question.
-        let mut present = HashSet::new();
-        if origin.is_none() {
-            let wanted = plan(&graph, &present, origin).blobs.into_iter().map(|step| step.blob).collect();
-            present = self.ask(wanted, copied).await?;
-        }
-        let plan = plan(&graph, &present, origin);
         // Other copies of the run have announced what they bring.
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
         for step in plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1) {
@@ -272,43 +249,6 @@ impl Run {
                 .await?;
         }
         Ok(())
-    }
-
-    /// Which of the blobs the destination has.
-    async fn ask(&self, blobs: Vec<Descriptor>, copied: &mut Copied) -> Result<HashSet<Digest>, Error> {
-        let answers = stream::iter(blobs).map(async |blob| Ok((self.question(&blob).await?, blob)));
-        let mut answers = pin!(answers.buffer_unordered(QUESTIONS));
-        let mut present = HashSet::new();
-        while let Some((answer, blob)) = answers.try_next().await? {
-            match answer {
-                Answer::Missing => continue,
-                Answer::Known => {}
-                Answer::Existed => copied.add(&blob, Fate::Existed),
-            }
-            present.insert(blob.digest);
-        }
-        Ok(present)
-    }
-
-    /// Asks for one blob, once in a run.
-    async fn question(&self, blob: &Descriptor) -> Result<Answer, Error> {
-        if self.blobs.get(blob.digest).is_some() {
-            return Ok(Answer::Known);
-        }
-        let mut answer = Answer::Known;
-        let question = async {
-            let held = match self.asked_destination.contains(blob).await {
-                Err(error) if error.kind() == Kind::Denied => false,
-                answer => answer.map_err(Error::Destination)?,
-            };
-            if held {
-                answer = Answer::Existed;
-                self.observer.event(&Event::BlobExisted(blob));
-            }
-            Ok(held)
-        };
-        let held = *self.questions.claim(blob.digest).0.get_or_try_init(|| question).await?;
-        Ok(if held { answer } else { Answer::Missing })
     }
 
     /// Brings blobs, in order, each in a task. The first error ends the others.

@@ -1,3 +1,5 @@
+mod dry_run;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -7,7 +9,9 @@ use transfer::{Options, Transfer};
 use crate::access::Sides;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::progress::Progress;
+use crate::rate::Rate;
 
 /// Copy an image from one place to another, with all platforms and equal digests
 #[derive(Debug, clap::Args)]
@@ -24,7 +28,7 @@ pub(crate) struct Args {
     /// Leave tags alone that exist at the destination
     #[arg(short, long)]
     pub(crate) no_clobber: bool,
-    /// How many blobs, and how many tags, move at once; 0 leaves it to hoist
+    /// The most that moves at once over one host; 0 leaves it to hoist, which finds out what a host takes
     #[arg(
         short,
         long,
@@ -34,6 +38,14 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     pub(crate) jobs: i64,
+    /// The most bytes a second in each direction, such as 50M (+)
+    #[arg(long, value_name = "RATE")]
+    pub(crate) bwlimit: Option<Rate>,
+    /// Show what would be done, and do nothing (+)
+    #[arg(long, conflicts_with = "all_tags")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) sides: Sides,
 }
@@ -51,22 +63,33 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
         }
     }
+    if args.output.wants_json() && !args.dry_run {
+        return Err(Failure::new("a copy has no result to print as JSON")
+            .hint("--json and --jq are for --dry-run; --progress json tells what a copy does"));
+    }
+    let jobs = usize::try_from(args.jobs).ok().and_then(NonZeroUsize::new);
+    let context = &jobs.map_or_else(|| context.clone(), |jobs| context.with_jobs(jobs));
     let (source, destination) = sides(context, &args.sides, from.repository(), to.repository())?;
     let source = source.store(from.repository())?;
     let destination = destination.store(to.repository())?.for_push(Some(from.repository()));
-    let jobs = usize::try_from(args.jobs).ok().and_then(NonZeroUsize::new);
     let default = Options::default();
     let options = Options {
         platform: context.settings.platform.one().cloned(),
         no_clobber: args.no_clobber,
         nondistributable: context.settings.nondistributable,
         jobs: jobs.unwrap_or(default.jobs),
+        bandwidth: args.bwlimit.map(|rate| rate.0),
         ..default
     };
     let typed = (to.to_string(), args.destination.clone());
     let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
     let transfer =
         Transfer::new(Arc::new(source), Arc::new(destination), options, Arc::clone(&progress) as _);
+    if args.dry_run {
+        let preview = transfer.preview(&from.selector(), &to.selector()).await?;
+        progress.clear();
+        return dry_run::print(&context.ui, &args.output, &args.destination, &preview);
+    }
     context.ui.log(&format!("Copying from {} to {}", args.source, args.destination));
     if args.all_tags {
         let copied = transfer.copy_tags().await?;
