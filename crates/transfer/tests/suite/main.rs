@@ -9,5 +9,7 @@ mod faults;
 mod graphs;
 mod images;
 mod kinds;
+mod link;
+mod parts;
 mod place;
 mod tags;

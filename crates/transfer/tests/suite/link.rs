@@ -1,0 +1,267 @@
+//! A source at the end of a link on which each connection is slow, and a place that takes pieces in any order. Time is
+//! the test's own, so nothing here waits.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
+use store::{ByteStream, Error, Kind, MemoryStore, Opened, Pace, Placer, Ranges, Store, Writer};
+
+/// What a connection moves at a time, and how long that takes.
+const CHUNK: usize = 64 << 10;
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// How long a connection takes for so many bytes.
+pub(crate) fn alone(bytes: u64) -> Duration {
+    TICK * u32::try_from(bytes.div_ceil(CHUNK as u64)).unwrap()
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    content: Bytes,
+    pub(crate) blob: Descriptor,
+    pace: Arc<Pace>,
+    ranges: Mutex<Ranges>,
+    /// Whether parts are sent at all.
+    sends_parts: bool,
+    /// So many reads break off after a chunk.
+    pub(crate) breaks: AtomicUsize,
+    pub(crate) reads: Mutex<Vec<Range<u64>>>,
+    pub(crate) sent: Arc<AtomicUsize>,
+}
+
+impl Link {
+    /// With a blob of `size` bytes.
+    pub(crate) fn new(size: usize, sends_parts: bool) -> Self {
+        let content: Vec<u8> =
+            (0..size).map(|at| u8::try_from((at * 7 + at / 251 + at / 65521) % 256).unwrap()).collect();
+        let blob = Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, &content);
+        Self {
+            content: content.into(),
+            blob,
+            pace: Pace::new("link", 32),
+            ranges: Mutex::new(Ranges::Unknown),
+            sends_parts,
+            breaks: AtomicUsize::new(0),
+            reads: Mutex::default(),
+            sent: Arc::default(),
+        }
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.lock().unwrap().len()
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst) as u64
+    }
+}
+
+fn none() -> MemoryStore {
+    MemoryStore::new("none")
+}
+
+#[async_trait]
+impl Store for Link {
+    fn name(&self) -> String {
+        "link".to_owned()
+    }
+
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, Error> {
+        none().resolve(selector).await
+    }
+
+    async fn manifest(&self, selector: &Selector) -> Result<Manifest, Error> {
+        none().manifest(selector).await
+    }
+
+    async fn put_manifest(&self, _: &Selector, _: &Manifest) -> Result<(), Error> {
+        panic!("no manifest is copied")
+    }
+
+    fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
+        stream::empty().boxed()
+    }
+
+    async fn contains(&self, _: &Descriptor) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn read(&self, _: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error> {
+        self.reads.lock().unwrap().push(range.clone());
+        tokio::time::sleep(TICK).await;
+        if range != (0..self.blob.size) {
+            *self.ranges.lock().unwrap() = if self.sends_parts { Ranges::Yes } else { Ranges::No };
+        }
+        self.pace.accepted();
+        let breaks = self.breaks.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let part =
+            self.content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
+        let mut pieces: Vec<Result<Bytes, Error>> =
+            part.chunks(CHUNK).map(|piece| Ok(part.slice_ref(piece))).collect();
+        if breaks.is_ok() && pieces.len() > 1 {
+            pieces[1] = Err(Error::new(Kind::Interrupted, "reading a blob", "connection reset"));
+        }
+        let sent = Arc::clone(&self.sent);
+        let pieces = stream::iter(pieces).then(move |piece| {
+            let sent = Arc::clone(&sent);
+            async move {
+                tokio::time::sleep(TICK).await;
+                sent.fetch_add(piece.as_ref().map_or(0, Bytes::len), Ordering::SeqCst);
+                piece
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    async fn write(&self, _: &Descriptor, _: Option<&Repository>) -> Result<Opened, Error> {
+        panic!("nothing is written here")
+    }
+
+    fn ranges(&self) -> Ranges {
+        *self.ranges.lock().unwrap()
+    }
+
+    fn pace(&self) -> Option<&Arc<Pace>> {
+        Some(&self.pace)
+    }
+}
+
+/// Takes pieces in any order, or, if `slow`, bytes in order and one chunk a tick.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Yard {
+    pub(crate) slow: bool,
+    pub(crate) partial: Arc<Mutex<HashMap<Digest, Partial>>>,
+    pub(crate) done: Arc<Mutex<HashMap<Digest, Vec<u8>>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Partial {
+    content: Vec<u8>,
+    there: Vec<bool>,
+}
+
+impl Partial {
+    fn missing(&self) -> Vec<Range<u64>> {
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        let absent = self.there.iter().enumerate().filter(|(_, there)| !**there);
+        for at in absent.map(|(at, _)| at as u64) {
+            match missing.last_mut() {
+                Some(range) if range.end == at => range.end += 1,
+                _ => missing.push(at..at + 1),
+            }
+        }
+        missing
+    }
+}
+
+#[async_trait]
+impl Store for Yard {
+    fn name(&self) -> String {
+        "yard".to_owned()
+    }
+
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, Error> {
+        none().resolve(selector).await
+    }
+
+    async fn manifest(&self, selector: &Selector) -> Result<Manifest, Error> {
+        none().manifest(selector).await
+    }
+
+    async fn put_manifest(&self, _: &Selector, _: &Manifest) -> Result<(), Error> {
+        panic!("no manifest is copied")
+    }
+
+    fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
+        stream::empty().boxed()
+    }
+
+    async fn contains(&self, blob: &Descriptor) -> Result<bool, Error> {
+        Ok(self.done.lock().unwrap().contains_key(&blob.digest))
+    }
+
+    async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error> {
+        none().read(blob, range).await
+    }
+
+    async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, Error> {
+        if self.slow {
+            let inner = match none().write(blob, None).await? {
+                Opened::Writer(writer) => writer,
+                other => panic!("{other:?}"),
+            };
+            return Ok(Opened::Writer(Box::new(Slow(inner))));
+        }
+        let size = usize::try_from(blob.size).unwrap();
+        let new = || Partial { content: vec![0; size], there: vec![false; size] };
+        self.partial.lock().unwrap().entry(blob.digest).or_insert_with(new);
+        Ok(Opened::Placer(Box::new(Pieces { yard: self.clone(), blob: blob.clone() })))
+    }
+
+    async fn kept(&self, blob: &Descriptor) -> u64 {
+        let partial = self.partial.lock().unwrap();
+        partial
+            .get(&blob.digest)
+            .map_or(0, |partial| partial.there.iter().filter(|there| **there).count() as u64)
+    }
+}
+
+struct Slow(Box<dyn Writer>);
+
+#[async_trait]
+impl Writer for Slow {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        tokio::time::sleep(TICK * 2).await;
+        self.0.write(bytes).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        self.0.commit().await
+    }
+}
+
+struct Pieces {
+    yard: Yard,
+    blob: Descriptor,
+}
+
+#[async_trait]
+impl Placer for Pieces {
+    fn missing(&self) -> Vec<Range<u64>> {
+        self.yard.partial.lock().unwrap()[&self.blob.digest].missing()
+    }
+
+    async fn write_at(&self, at: u64, bytes: Bytes) -> Result<(), Error> {
+        let mut partial = self.yard.partial.lock().unwrap();
+        let partial = partial.get_mut(&self.blob.digest).unwrap();
+        let range = usize::try_from(at).unwrap()..usize::try_from(at).unwrap() + bytes.len();
+        partial.content[range.clone()].copy_from_slice(&bytes);
+        assert!(partial.there[range.clone()].iter().all(|there| !there), "{range:?} came twice");
+        partial.there[range].fill(true);
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        let partial = self.yard.partial.lock().unwrap().remove(&self.blob.digest).unwrap();
+        assert!(partial.there.iter().all(|there| *there));
+        let found = Algorithm::Sha256.digest(&partial.content);
+        if found != self.blob.digest {
+            let mismatch = oci::VerifyError::Mismatch { expected: self.blob.digest, found };
+            return Err(Error::verify("writing", mismatch));
+        }
+        self.yard.done.lock().unwrap().insert(self.blob.digest, partial.content);
+        Ok(())
+    }
+
+    async fn abandon(self: Box<Self>) {
+        self.yard.partial.lock().unwrap().remove(&self.blob.digest);
+    }
+}

@@ -1,0 +1,89 @@
+//! Large blobs over several connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use store::{MemoryStore, Silent, Store};
+use tokio::time::Instant;
+use transfer::{Error, Fate, Options, Transfer};
+
+use crate::link::{Link, TICK, Yard, alone};
+
+const SIZE: usize = 32 << 20;
+
+fn transfer(source: &Arc<Link>, destination: impl Store + 'static) -> Transfer {
+    Transfer::new(Arc::clone(source) as _, Arc::new(destination), Options::default(), Arc::new(Silent))
+}
+
+#[tokio::test(start_paused = true)]
+async fn helpers_bring_a_large_blob_where_pieces_may_come_in_any_order() {
+    let (source, yard) = (Arc::new(Link::new(SIZE, true)), Yard::default());
+    let began = Instant::now();
+    assert_eq!(transfer(&source, yard.clone()).copy_blob(&source.blob).await.unwrap(), Some(Fate::Moved));
+    let blob = &source.blob;
+    assert!(began.elapsed() < alone(blob.size) / 4, "{:?}", began.elapsed());
+    assert!(yard.contains(blob).await.unwrap());
+    // What the leader had on its way when it was relieved is all that came in vain.
+    assert!(source.sent() < blob.size + (4 << 20), "{} bytes", source.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_in_order_come_over_several_connections_when_the_source_is_slow() {
+    let source = Arc::new(Link::new(SIZE, true));
+    let began = Instant::now();
+    let memory = MemoryStore::new("memory");
+    assert_eq!(transfer(&source, memory.clone()).copy_blob(&source.blob).await.unwrap(), Some(Fate::Moved));
+    let blob = &source.blob;
+    assert!(began.elapsed() < alone(blob.size) / 2, "{:?}", began.elapsed());
+    assert!(memory.contains(blob).await.unwrap());
+    assert!(source.sent() < blob.size + (4 << 20), "{} bytes", source.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
+    let source = Arc::new(Link::new(SIZE, true));
+    let yard = Yard { slow: true, ..Yard::default() };
+    transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
+    assert_eq!(source.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_sends_no_parts_is_read_in_one() {
+    let source = Arc::new(Link::new(SIZE, false));
+    transfer(&source, Yard::default()).copy_blob(&source.blob).await.unwrap();
+    // The blob, and the byte that told.
+    assert_eq!(source.reads(), 2);
+    transfer(&source, MemoryStore::new("memory")).copy_blob(&source.blob).await.unwrap();
+    assert_eq!(source.reads(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_an_interruption_is_not_read_again() {
+    let (source, yard) = (Arc::new(Link::new(SIZE, true)), Yard::default());
+    source.breaks.store(9, Ordering::SeqCst);
+    transfer(&source, yard.clone()).copy_blob(&source.blob).await.unwrap();
+    assert!(yard.contains(&source.blob).await.unwrap());
+    // `Yard` takes no byte twice. What was on its way when a connection broke was read in vain.
+    assert!(source.sent() < source.blob.size + (9 * 4 << 20), "{} bytes", source.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_gets_further_gives_up() {
+    let source = Arc::new(Link::new(SIZE, true));
+    source.breaks.store(usize::MAX, Ordering::SeqCst);
+    let began = Instant::now();
+    // Here nothing is kept from one attempt to the next.
+    let error = transfer(&source, MemoryStore::new("memory")).copy_blob(&source.blob).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { attempts: 3, .. }), "{error}");
+    assert!(began.elapsed() > TICK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_holds_for_all_connections_together() {
+    let (source, yard) = (Arc::new(Link::new(8 << 20, true)), Yard::default());
+    let options = Options { bandwidth: 1_000_000.try_into().ok(), ..Options::default() };
+    let began = Instant::now();
+    let transfer = Transfer::new(Arc::clone(&source) as _, Arc::new(yard), options, Arc::new(Silent));
+    transfer.copy_blob(&source.blob).await.unwrap();
+    assert!((8.0..10.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+}
