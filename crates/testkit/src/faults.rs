@@ -5,15 +5,18 @@ mod content;
 mod dialect;
 mod route;
 mod serve;
+mod slots;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub use answer::Answer;
 use content::Content;
 pub use dialect::{Dialect, Ping};
 pub use route::Route;
+use slots::Slots;
 
 use crate::images::Graph;
 use crate::listener::{self, LOOPBACK, Listener};
@@ -46,6 +49,7 @@ struct State {
     rules: Mutex<Vec<(Route, Answer)>>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
+    slots: Slots,
 }
 
 impl FaultRegistry {
@@ -122,6 +126,16 @@ impl FaultRegistry {
     /// The blob stored under a digest.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {
         lock(&self.state.content).blob(repository, digest).map(|bytes| bytes.to_vec())
+    }
+
+    /// Answers no more than `slots` requests at once, each for `time` at least; what is beyond gets 429.
+    pub fn limit(&self, slots: usize, time: Duration) {
+        self.state.slots.limit(slots, time);
+    }
+
+    /// Of the requests since [`limit`](Self::limit), in order: how many were under way, and whether it was refused.
+    pub fn load(&self) -> Vec<(usize, bool)> {
+        self.state.slots.history()
     }
 
     /// Connections that were opened, whatever came of them.

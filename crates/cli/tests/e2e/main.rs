@@ -20,6 +20,7 @@ mod help;
 mod json;
 mod ls;
 mod man;
+mod pace;
 mod peers;
 mod proxies;
 mod ratelimit;

@@ -12,6 +12,8 @@ pub struct Route {
     query: Option<String>,
     skip: usize,
     times: usize,
+    every: usize,
+    met: usize,
 }
 
 impl Route {
@@ -25,6 +27,8 @@ impl Route {
             query: None,
             skip: 0,
             times: usize::MAX,
+            every: 1,
+            met: 0,
         }
     }
 
@@ -49,6 +53,13 @@ impl Route {
     #[must_use]
     pub fn after(mut self, requests: usize) -> Self {
         self.skip = requests;
+        self
+    }
+
+    /// Only one of so many requests, the last of them.
+    #[must_use]
+    pub fn every(mut self, requests: usize) -> Self {
+        self.every = requests;
         self
     }
 
@@ -103,6 +114,10 @@ impl Route {
             self.skip -= 1;
             return false;
         }
+        self.met += 1;
+        if !self.met.is_multiple_of(self.every) {
+            return false;
+        }
         self.times -= 1;
         true
     }
@@ -147,5 +162,8 @@ mod tests {
         assert!(!route.catches(&request("Authorization")));
         let caught: Vec<bool> = (0..4).map(|_| route.catches(&request("accept"))).collect();
         assert_eq!(caught, [false, true, true, false]);
+        let mut third = Route::any().every(3);
+        let caught: Vec<bool> = (0..6).map(|_| third.catches(&request("accept"))).collect();
+        assert_eq!(caught, [false, false, true, false, false, true]);
     }
 }

@@ -41,6 +41,7 @@ impl State {
             .iter_mut()
             .find_map(|(route, answer)| route.catches(request).then(|| answer.clone()))
             .unwrap_or_else(Answer::stored);
+        let answer = self.slots.under_way(answer);
         thread::sleep(answer.spoil.delay);
 
         let upload = lock(&self.content).begin(request);
@@ -54,6 +55,7 @@ impl State {
             lock(&self.content).receive(upload.as_deref(), &whole);
         }
         if cut {
+            self.slots.ended();
             return Ok(Next::End);
         }
 
@@ -61,7 +63,9 @@ impl State {
             Some(status) => Response::new(status),
             None => lock(&self.content).respond(request, &whole, answer.spoil.ignore_ranges),
         };
-        send(connection, request, response, answer)
+        let next = send(connection, request, response, answer);
+        self.slots.ended();
+        next
     }
 }
 

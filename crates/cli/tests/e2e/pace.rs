@@ -1,0 +1,97 @@
+//! How much moves at once is found out, and a registry that wants to be left alone is.
+
+use std::time::Duration;
+
+use testkit::images::{Image, Layer};
+use testkit::{Answer, Cli, DockerRegistry, FaultRegistry, Route};
+
+/// An image of many small layers.
+fn many(layers: usize) -> testkit::images::Graph {
+    Image::new((0..layers).map(|n| Layer::new().file("n", format!("layer {n}")))).build()
+}
+
+#[test]
+fn it_settles_at_what_a_registry_takes() {
+    let (source, destination) = (DockerRegistry::plain(), FaultRegistry::start());
+    source.push(&many(300), "demo/many", "1");
+    destination.limit(6, Duration::from_millis(20));
+    let cli = Cli::new();
+    let from = format!("{}/demo/many:1", source.address());
+    cli.hoist(["cp", &from, &format!("{}/demo/many:1", destination.address())]).run().success();
+    let load = destination.load();
+    let refused = load.iter().filter(|(_, refused)| *refused).count();
+    assert!(refused * 20 < load.len(), "{refused} of {} refused", load.len());
+    // The first third is spent on finding out.
+    let settled = &load[load.len() / 3..load.len() - load.len() / 10];
+    let mean = settled.iter().map(|(active, _)| active).sum::<usize>() * 10 / settled.len();
+    assert!((40..=70).contains(&mean), "about {mean} tenths at once");
+}
+
+#[test]
+fn a_third_of_all_requests_is_refused_and_all_arrives() {
+    let (source, destination) = (FaultRegistry::start(), FaultRegistry::start());
+    let image = many(60);
+    source.put("demo/many", "1", &image);
+    for registry in [&source, &destination] {
+        let busy = Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1");
+        registry.on(Route::any().every(3).times(40), busy);
+    }
+    let cli = Cli::new();
+    let [from, to] = [&source, &destination].map(|registry| format!("{}/demo/many:1", registry.address()));
+    let outcome = cli.hoist(["cp", &from, &to]).patience(Duration::from_mins(5)).run();
+    outcome.success();
+    assert!(outcome.stderr().contains("429"), "{}", outcome.stderr());
+    for blob in &image.blobs {
+        assert!(destination.blob("demo/many", &blob.digest).is_some(), "{}", blob.digest);
+    }
+}
+
+#[test]
+fn jobs_are_a_ceiling() {
+    let (source, destination) = (DockerRegistry::plain(), FaultRegistry::start());
+    source.push(&many(40), "demo/many", "1");
+    destination.limit(100, Duration::from_millis(5));
+    let cli = Cli::new();
+    let from = format!("{}/demo/many:1", source.address());
+    let to = format!("{}/demo/many:1", destination.address());
+    cli.hoist(["cp", "-j", "3", &from, &to]).run().success();
+    let most = destination.load().iter().map(|(active, _)| *active).max().unwrap();
+    assert!((2..=3).contains(&most), "{most} at once");
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_writes_nothing() {
+    let (source, destination) = (DockerRegistry::plain(), FaultRegistry::start());
+    let image = many(5);
+    source.push(&image, "demo/many", "1");
+    destination.put_blob("demo/many", &image.blobs[1].digest, &image.blobs[1].bytes);
+    let cli = Cli::new();
+    let from = format!("{}/demo/many:1", source.address());
+    let to = format!("{}/demo/many:1", destination.address());
+    let plan = cli.hoist(["cp", "--dry-run", &from, &to]).run().success();
+    assert_eq!(plan.lines().filter(|line| line.starts_with("move ")).count(), 5, "{plan}");
+    assert!(plan.lines().last().unwrap().starts_with("5 blobs, "), "{plan}");
+    let moved = cli.hoist(["cp", "--dry-run", "--jq", ".blobs | length", &from, &to]).run().success();
+    assert_eq!(moved, "5\n");
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        assert_eq!(destination.count(method, "*"), 0);
+    }
+    cli.hoist(["cp", &from, &to]).run().success();
+    let again = cli.hoist(["cp", "--dry-run", &from, &to]).run().success();
+    assert!(again.contains("already"), "{again}");
+}
+
+#[test]
+fn what_makes_no_sense_is_said() {
+    let cli = Cli::new();
+    for (arguments, cause) in [
+        (&["cp", "--bwlimit", "fast", "a", "b"][..], "bytes a second"),
+        (&["cp", "--bwlimit", "0", "a", "b"], "nothing would ever arrive"),
+        (&["cp", "--json", "localhost:1/a", "localhost:1/b"], "no result"),
+        (&["cp", "--dry-run", "-a", "localhost:1/a", "localhost:1/b"], "cannot be used with"),
+    ] {
+        let outcome = cli.hoist(arguments).run();
+        assert!(!outcome.status.success());
+        assert!(outcome.stderr().contains(cause), "{arguments:?}: {}", outcome.stderr());
+    }
+}
