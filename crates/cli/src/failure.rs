@@ -97,7 +97,14 @@ impl Failure {
 fn mend(trouble: &Trouble) -> String {
     let hint = match trouble {
         Trouble::UnknownHost => "check the registry's name; a reference without a host means Docker Hub",
+        Trouble::NameServer => {
+            "the name server does not answer, or there is none: check /etc/resolv.conf, and the way to it"
+        }
         Trouble::Refused => "nothing listens there; check the host and the port",
+        Trouble::NoRoute => {
+            "there is no way from this machine to that address; check network and VPN, or whether a proxy is needed \
+             (HTTPS_PROXY)"
+        }
         Trouble::Timeout => "nothing answers there; check the host, the port, and what stands between",
         Trouble::UnknownAuthority => {
             "give the authority's certificate with --ca-file, or put it into certs.d; --tls-skip-verify believes any"
