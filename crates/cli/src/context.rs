@@ -104,6 +104,11 @@ impl Context {
 
     /// A client with credentials of its own.
     pub(crate) fn client_of(&self, keychain: Keychain) -> Result<Client, Failure> {
+        Ok(Client::new(self.options()?, keychain))
+    }
+
+    /// How the command's requests are made.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
         let settings = &self.settings;
         let mut options = Options::default();
         options.insecure = settings.insecure;
@@ -113,7 +118,7 @@ impl Context {
         options.observer = Arc::new(Notes(self.ui.clone()));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
-        Ok(Client::new(options, keychain))
+        Ok(options)
     }
 }
 
