@@ -107,8 +107,16 @@ impl Context {
         Ok(Client::new(self.options()?, keychain))
     }
 
+    /// A client that sends each request once, and waits for nobody: what a registry says first is what is wanted.
+    pub(crate) fn impatient(&self) -> Result<Client, Failure> {
+        let mut options = self.options()?;
+        options.retries.attempts = 1;
+        options.retries.longest_wait = Duration::ZERO;
+        Ok(Client::new(options, self.keychain()?))
+    }
+
     /// How the command's requests are made.
-    pub(crate) fn options(&self) -> Result<Options, Failure> {
+    fn options(&self) -> Result<Options, Failure> {
         let settings = &self.settings;
         let mut options = Options::default();
         options.insecure = settings.insecure;

@@ -1,5 +1,4 @@
 use oci::{Reference, RegistryName};
-use registry::Client;
 use registry::doctor::{Answer, Diagnosis, Finding, Oddity, Outcome, Question};
 use serde_json::{Value, json};
 
@@ -50,10 +49,8 @@ impl Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let question = args.question()?;
-    // What only works when it is tried again is worth knowing.
-    let mut options = context.options()?;
-    options.retries.attempts = 1;
-    let client = Client::new(options, context.keychain()?);
+    // What works only when it is tried again is worth knowing.
+    let client = context.impatient()?;
     let (ui, mut printed) = (&context.ui, Ok(()));
     let as_json = args.output.wants_json();
     let diagnosis = client

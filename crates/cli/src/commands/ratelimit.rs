@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     } else {
         (args.registry.parse()?, None)
     };
-    let found = context.client()?.rate_limit(&registry, repository.as_ref()).await?;
+    let found = context.impatient()?.rate_limit(&registry, repository.as_ref()).await?;
     let told = found.is_some();
     let found = found.unwrap_or_default();
     if args.output.wants_json() {

@@ -369,7 +369,7 @@ fn speech(dialect: Dialect) -> Speech {
 fn what_is_refused() {
     for (speak, verdict, probe, found, hint) in [
         (
-            speech(Dialect::PullLimit(Some("3600"))),
+            speech(Dialect::PullLimit(Some("1"))),
             "pull: no (manifest), push: yes",
             "manifest",
             "the limit is 100 requests in 6 h, 0 left",
@@ -411,6 +411,7 @@ fn what_is_refused() {
         speak(&registry);
         let cli = Cli::new();
         let outcome = doctor(&cli, &[&format!("{}/demo/web", registry.address())]);
+        // Nothing is noted of another attempt either.
         assert_eq!(ill(&outcome).last().unwrap(), verdict, "{outcome}");
         says(&outcome, probe, found, hint);
     }
