@@ -1,5 +1,6 @@
 //! What a registry is given, and where it came from.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::Secret;
@@ -32,6 +33,40 @@ impl Credential {
     /// Basic authentication.
     pub fn basic(username: impl Into<String>, password: Secret) -> Self {
         Self::Basic { username: username.into(), password }
+    }
+
+    /// Its kind, for programs: `anonymous`, `basic`, `identity-token` or `registry-token`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Basic { .. } => "basic",
+            Self::IdentityToken { .. } => "identity-token",
+            Self::RegistryToken(_) => "registry-token",
+        }
+    }
+
+    /// The user, if there is one.
+    pub fn username(&self) -> Option<&str> {
+        match self {
+            Self::Basic { username, .. } | Self::IdentityToken { username, .. } => {
+                Some(username.as_str()).filter(|username| !username.is_empty())
+            }
+            Self::Anonymous | Self::RegistryToken(_) => None,
+        }
+    }
+}
+
+/// In words, without what is secret.
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.username()) {
+            (Self::Anonymous, _) => f.write_str("nothing"),
+            (Self::Basic { .. }, Some(username)) => f.write_str(username),
+            (Self::Basic { .. }, None) => f.write_str("a password without a user"),
+            (Self::IdentityToken { .. }, Some(username)) => write!(f, "an identity token of {username}"),
+            (Self::IdentityToken { .. }, None) => f.write_str("an identity token"),
+            (Self::RegistryToken(_), _) => f.write_str("a registry token"),
+        }
     }
 }
 
@@ -72,4 +107,18 @@ pub enum Origin {
     },
     /// The caller ([`Keychain::given`](crate::Keychain::given)).
     Given,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("nowhere"),
+            Self::File { path, key } => write!(f, "the entry {key:?} in {}", path.display()),
+            Self::Helper { path, name, server } => {
+                write!(f, "docker-credential-{name}, asked for {server:?} as {} says", path.display())
+            }
+            Self::Variable { name } => write!(f, "the variable {name}"),
+            Self::Given => f.write_str("the command line"),
+        }
+    }
 }

@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Copy(Box<commands::copy::Args>),
     Delete(commands::delete::Args),
     Digest(commands::digest::Args),
+    Doctor(commands::doctor::Args),
     Export(commands::export::Args),
     Ls(commands::ls::Args),
     Man(commands::man::Args),

@@ -104,6 +104,19 @@ impl Context {
 
     /// A client with credentials of its own.
     pub(crate) fn client_of(&self, keychain: Keychain) -> Result<Client, Failure> {
+        Ok(Client::new(self.options()?, keychain))
+    }
+
+    /// A client that sends each request once, and waits for nobody: what a registry says first is what is wanted.
+    pub(crate) fn impatient(&self) -> Result<Client, Failure> {
+        let mut options = self.options()?;
+        options.retries.attempts = 1;
+        options.retries.longest_wait = Duration::ZERO;
+        Ok(Client::new(options, self.keychain()?))
+    }
+
+    /// How the command's requests are made.
+    fn options(&self) -> Result<Options, Failure> {
         let settings = &self.settings;
         let mut options = Options::default();
         options.insecure = settings.insecure;
@@ -113,7 +126,7 @@ impl Context {
         options.observer = Arc::new(Notes(self.ui.clone()));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
-        Ok(Client::new(options, keychain))
+        Ok(options)
     }
 }
 

@@ -7,6 +7,9 @@ use std::io;
 use registry::Trouble;
 use store::Kind;
 
+/// What helps where credentials are missing, or are wrong.
+pub(crate) const LOG_IN: &str = "log in with `hoist auth login`, `docker login` or `podman login`; `hoist auth whoami` tells what is found";
+
 /// Why a command ended.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -68,9 +71,7 @@ impl Failure {
             );
         }
         match store.kind() {
-            Kind::Unauthorized => failure.hint(
-                "log in with `hoist auth login`, `docker login` or `podman login`; `hoist auth whoami` tells what is found",
-            ),
+            Kind::Unauthorized => failure.hint(LOG_IN),
             Kind::Denied => failure
                 .hint("the registry knows who asks, but does not allow it; a private repository that is missing looks the same"),
             Kind::NotFound if failure.text().contains("/blobs/uploads/") => failure
@@ -82,6 +83,19 @@ impl Failure {
                 failure.hint("the registry limits how often it may be asked; logging in often raises the limit")
             }
             _ => failure,
+        }
+    }
+
+    /// The failure that a store's error is.
+    pub(crate) fn of(error: &store::Error) -> Self {
+        Self::of_store(error, Some(error))
+    }
+
+    /// What may mend it.
+    pub(crate) fn hints(&self) -> &[String] {
+        match self {
+            Self::Error { hints, .. } => hints,
+            Self::Closed | Self::Silent => &[],
         }
     }
 
@@ -97,7 +111,14 @@ impl Failure {
 fn mend(trouble: &Trouble) -> String {
     let hint = match trouble {
         Trouble::UnknownHost => "check the registry's name; a reference without a host means Docker Hub",
+        Trouble::NameServer => {
+            "the name server does not answer, or there is none: check /etc/resolv.conf, and the way to it"
+        }
         Trouble::Refused => "nothing listens there; check the host and the port",
+        Trouble::NoRoute => {
+            "there is no way from this machine to that address; check network and VPN, or whether a proxy is needed \
+             (HTTPS_PROXY)"
+        }
         Trouble::Timeout => "nothing answers there; check the host, the port, and what stands between",
         Trouble::UnknownAuthority => {
             "give the authority's certificate with --ca-file, or put it into certs.d; --tls-skip-verify believes any"
@@ -144,7 +165,7 @@ fn name_of(shown: &str) -> &str {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
-        Self::of_store(&error, Some(&error))
+        Self::of(&error)
     }
 }
 

@@ -42,6 +42,19 @@ pub enum ManifestError {
         /// Of the document.
         digest: Digest,
     },
+    /// Its own media type is of one kind, and the one that it is sent as of another (image specification, manifest.md and
+    /// image-index.md, `mediaType`).
+    #[error(
+        "manifest {digest} is sent as {sent}, but calls itself {own}, so it could mean two things; refused"
+    )]
+    Contradiction {
+        /// Of the document.
+        digest: Digest,
+        /// What its sender calls it.
+        sent: MediaType,
+        /// What it calls itself.
+        own: MediaType,
+    },
     /// Docker's schema 1, which has no config and no typed layers.
     #[error(
         "manifest {digest} is a docker schema 1 image; its bytes can be copied, but nothing can be read from it"
@@ -92,6 +105,7 @@ pub struct Index {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
+    media_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     /// The early artifact manifest's name for layers.
@@ -198,10 +212,12 @@ impl Manifest {
         Descriptor::new(self.media_type.clone(), self.digest, self.raw.len() as u64)
     }
 
-    /// What it holds. The shape of the document decides; its media type has to agree.
+    /// What it holds. The shape of the document decides; its media type has to agree, and so has the one that the document
+    /// itself names, where both are known: an image's type of docker for OCI's is no harm, an index for an image is.
     ///
     /// # Errors
-    /// [`ManifestError::Schema1`] for docker's schema 1, [`ManifestError::Invalid`] where a field is wrong.
+    /// [`ManifestError::Schema1`] for docker's schema 1, [`ManifestError::Contradiction`] where the two types are of
+    /// different kinds, [`ManifestError::Invalid`] where a field is wrong.
     pub fn view(&self) -> Result<View, ManifestError> {
         let invalid = |reason: String| ManifestError::Invalid { digest: self.digest, reason };
         if self.media_type.is_schema1() {
@@ -209,10 +225,20 @@ impl Manifest {
         }
         let document: Document =
             serde_json::from_slice(&self.raw).map_err(|error| invalid(error.to_string()))?;
+        if let Some(own) = document.media_type.as_deref().map(MediaType::new)
+            && own.contradicts(&self.media_type)
+        {
+            return Err(ManifestError::Contradiction {
+                digest: self.digest,
+                sent: self.media_type.clone(),
+                own,
+            });
+        }
         let is_index = document.manifests.is_some();
         if is_index && self.media_type.is_image() || !is_index && self.media_type.is_index() {
             // An index whose list is missing or null is an empty one; an image with a list is not an image.
-            if is_index || document.layers.is_some() || document.config.is_some() {
+            let is_image = document.layers.is_some() || document.blobs.is_some() || document.config.is_some();
+            if is_index || is_image {
                 return Err(invalid(format!("it is sent as {}, which it is not", self.media_type)));
             }
         }
@@ -277,6 +303,63 @@ mod tests {
         assert!(matches!(wrong, Err(ManifestError::Mismatch { .. })));
         let layer = manifest(r#"{"layers":[{"mediaType":"x","digest":"sha256:0","size":1}]}"#).unwrap();
         assert!(layer.view().unwrap_err().to_string().contains("sha256:0"));
+    }
+
+    #[test]
+    fn contradicting_types_are_refused() {
+        const ARTIFACT: &str = r#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#;
+        const INDEX: &str = r#"{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        const IMAGE: &str = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
+        const LIST: &str =
+            r#"{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
+        const OTHER: &str = r#"{"mediaType":"application/vnd.example+json","manifests":[]}"#;
+        let view = |json: &str, sent: MediaType| {
+            let read = Manifest::new(Bytes::copy_from_slice(json.as_bytes()), Some(sent)).unwrap();
+            read.view()
+        };
+        for (json, sent) in [
+            (ARTIFACT, MediaType::OCI_INDEX),
+            (ARTIFACT, MediaType::DOCKER_LIST),
+            (INDEX, MediaType::OCI_MANIFEST),
+            (IMAGE, MediaType::OCI_INDEX),
+            (r#"{"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}"#, MediaType::OCI_INDEX),
+            (
+                r#"{"mediaType":"application/vnd.docker.distribution.manifest.v1+json","fsLayers":[]}"#,
+                MediaType::DOCKER_MANIFEST,
+            ),
+        ] {
+            let refused = view(json, sent.clone());
+            assert!(
+                matches!(refused, Err(ManifestError::Contradiction { .. })),
+                "{json} as {sent}: {refused:?}"
+            );
+        }
+        // Whoever says no more than "JSON" contradicts nobody, nor does a document without a type, nor one of docker's
+        // names for what OCI has too.
+        for (json, sent) in [
+            (INDEX, MediaType::new("application/json; charset=utf-8")),
+            (INDEX, MediaType::new("text/plain")),
+            (INDEX, MediaType::DOCKER_LIST),
+            (LIST, MediaType::OCI_INDEX),
+            (IMAGE, MediaType::DOCKER_MANIFEST),
+            (IMAGE, MediaType::new("application/vnd.example+json")),
+            (ARTIFACT, MediaType::OCI_MANIFEST),
+            (OTHER, MediaType::OCI_INDEX),
+            (r#"{"manifests":[]}"#, MediaType::OCI_INDEX),
+            (r#"{"mediaType":"","manifests":[]}"#, MediaType::OCI_INDEX),
+            (r#"{"mediaType":null,"layers":[]}"#, MediaType::OCI_MANIFEST),
+        ] {
+            assert!(view(json, sent.clone()).is_ok(), "{json} as {sent}");
+        }
+        // Without a word of its own a document shows by its shape that it is something else.
+        for (json, sent) in
+            [(r#"{"blobs":[]}"#, MediaType::OCI_INDEX), (r#"{"manifests":[]}"#, MediaType::OCI_ARTIFACT)]
+        {
+            assert!(matches!(view(json, sent), Err(ManifestError::Invalid { .. })), "{json}");
+        }
+        for sent in [MediaType::DOCKER_SCHEMA1, MediaType::DOCKER_SCHEMA1_SIGNED] {
+            assert!(matches!(view(r#"{"fsLayers":[]}"#, sent), Err(ManifestError::Schema1 { .. })));
+        }
     }
 
     proptest! {

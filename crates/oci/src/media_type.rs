@@ -90,6 +90,13 @@ impl MediaType {
         self.is_index() || self.is_image() || self.is_schema1()
     }
 
+    /// Whether a manifest cannot be of both types: one is an index's and the other an image's, or docker's schema 1's.
+    /// Types of no manifest contradict nothing.
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        let kind = |of: &Self| (of.is_index(), of.is_image(), of.is_schema1());
+        self.is_manifest() && other.is_manifest() && kind(self) != kind(other)
+    }
+
     /// A layer of a file system, packed in whatever way.
     pub fn is_layer(&self) -> bool {
         self.0.starts_with("application/vnd.oci.image.layer.")

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use oci::{RegistryName, Repository};
 use url::Url;
 
-use crate::challenge::Challenge;
+use crate::challenge::{Bearer, Challenge};
 use crate::error::Error;
 use crate::exchange::{Request, asked_patience, is_worth_another, status_error};
 use crate::host::{Authorization, Host};
@@ -55,16 +55,27 @@ impl RegistryStore {
             }
             None => return Err(refused("the registry asks for no token")),
         };
-        let (registry, path) = (self.repository.registry().as_str(), self.repository.path());
-        let credential = host.shared.keychain.credential(registry, Some(path)).await?;
-        if let Credential::RegistryToken(token) = credential {
-            return Ok(AccessToken { token, access_token: None, refresh_token: None, expires_in: None });
-        }
         let mut scopes = self.scopes.clone();
         for repository in more {
             Scope::join(&mut scopes, &[Scope::pull(repository.path())]);
         }
-        let (answer, token) = token::request(host, &bearer, &scopes, &credential).await?;
+        host.access_token(&bearer, Some(self.repository.path()), &scopes).await
+    }
+}
+
+impl Host {
+    /// A token of the token server, or the user's own if that is what there is.
+    pub(crate) async fn access_token(
+        &self,
+        bearer: &Bearer,
+        repository: Option<&str>,
+        scopes: &[Scope],
+    ) -> Result<AccessToken, Error> {
+        let credential = self.shared.keychain.credential(self.name().as_str(), repository).await?;
+        if let Credential::RegistryToken(token) = credential {
+            return Ok(AccessToken { token, access_token: None, refresh_token: None, expires_in: None });
+        }
+        let (answer, token) = token::request(self, bearer, scopes, &credential).await?;
         let expires_in = answer.expires_in();
         Ok(AccessToken {
             token,
@@ -129,7 +140,7 @@ impl Host {
 }
 
 /// The question that every registry answers (distribution specification, end-1).
-fn question(url: &Url) -> Request<'static> {
+pub(crate) fn question(url: &Url) -> Request<'static> {
     Request {
         method: Method::GET,
         url: url.clone(),

@@ -111,6 +111,11 @@ impl Host {
         }
     }
 
+    /// The registry's name.
+    pub(crate) fn name(&self) -> &RegistryName {
+        &self.name
+    }
+
     /// The URL of `path` on the registry; `path` begins behind `/v2/`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Error> {
         let base = self.base.get_or_try_init(|| async {

@@ -1,7 +1,7 @@
 //! What a registry says of how often it may be asked.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use oci::{RegistryName, Repository};
 
 use crate::exchange::Request;
@@ -25,14 +25,18 @@ pub struct RateLimit {
     pub window: Option<u64>,
     /// Whom the registry counts, where it says so: an address or an account.
     pub source: Option<String>,
+    /// How long the registry asks to wait, in seconds, where nothing is left.
+    pub retry_after: Option<u64>,
 }
 
 impl Client {
     /// Asks a registry for its limits; `None` if it tells none. One request: on Docker Hub for the head of a manifest
-    /// that is there for this; elsewhere for `/v2/`, or for the head of `latest` in `repository`.
+    /// that is there for this; elsewhere for `/v2/`, or for the head of `latest` in `repository`. A refusal because of
+    /// the limits tells them too.
     ///
     /// # Errors
-    /// Those of the request; [`Kind::TooManyRequests`](store::Kind::TooManyRequests) where not even this is allowed.
+    /// Those of the request; [`Kind::TooManyRequests`](store::Kind::TooManyRequests) where not even this is allowed, and
+    /// the refusal says no more.
     pub async fn rate_limit(
         &self,
         registry: &RegistryName,
@@ -54,10 +58,24 @@ impl Client {
                 repository: repository.unwrap_or_default(),
                 lane: Lane::Api,
             };
-            Ok(parse(host.send(request).await?.response.headers()))
+            match host.send(request).await {
+                Ok(answer) => Ok(parse(answer.response.headers())),
+                Err(error) => reached(&error).map(Some).ok_or(error),
+            }
         };
         asked.await.map_err(|error: Error| error.doing(format!("asking {registry} for its limits")))
     }
+}
+
+/// What a refusal because of the limits says of them.
+fn reached(error: &Error) -> Option<RateLimit> {
+    let answer = error.answer().filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS)?;
+    let retry_after = answer.retry_after.map(|wait| wait.as_secs());
+    if answer.limit.is_none() && retry_after.is_none() {
+        return None;
+    }
+    let limit = answer.limit.clone().unwrap_or_default();
+    Some(RateLimit { remaining: limit.remaining.or(Some(0)), retry_after, ..limit })
 }
 
 /// The repository whose `latest` is asked for.

@@ -73,16 +73,22 @@ impl RegistryStore {
         self
     }
 
-    fn request(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Request<'_> {
+    pub(crate) fn request(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Request<'_> {
         let (scopes, repository) = (self.scopes.as_slice(), self.repository.path());
         Request { method, url, headers, body, scopes, repository, lane: Lane::Api }
     }
 
-    async fn send(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, Error> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Error> {
         self.host.send(self.request(method, url, headers, body)).await
     }
 
-    async fn url(&self, rest: &str) -> Result<Url, Error> {
+    pub(crate) async fn url(&self, rest: &str) -> Result<Url, Error> {
         self.host.url(&format!("{}/{rest}", self.repository.path())).await
     }
 
@@ -220,7 +226,7 @@ impl RegistryStore {
         }
     }
 
-    async fn first_byte(&self, digest: &Digest) -> Result<Answer, Error> {
+    pub(crate) async fn first_byte(&self, digest: &Digest) -> Result<Answer, Error> {
         let url = self.url(&format!("blobs/{digest}")).await?;
         let range = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
         let mut request = self.request(Method::GET, url, range, Bytes::new());
@@ -257,7 +263,7 @@ pub(crate) fn accept() -> HeaderMap {
     HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))])
 }
 
-fn content_digest(headers: &HeaderMap) -> Option<Digest> {
+pub(crate) fn content_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }
 

@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::AllowedHost;
 use crate::guard::{Refused, Zone};
-use crate::trouble::UnknownHost;
+use crate::trouble::{LookupFailed, UnknownHost};
 
 /// Asks the machine's hosts file and name servers. `localhost` and the names below it are loopback addresses without
 /// asking anybody (RFC 6761).
@@ -38,8 +38,8 @@ impl Resolver {
         if let Ok(address) = host.parse() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let alone =
-            || io::Error::other(format!("no name server is configured, so {host:?} cannot be looked up"));
+        let failed = |reason: String| io::Error::new(io::ErrorKind::NotFound, LookupFailed(reason));
+        let alone = || failed(format!("no name server is configured, so {host:?} cannot be looked up"));
         let system = self.system.get_or_init(system).as_ref().ok_or_else(alone)?;
         let found = system.resolver.lookup_ip(host).await.map_err(|error| {
             if !system.has_servers {
@@ -47,7 +47,7 @@ impl Resolver {
             } else if error.is_no_records_found() {
                 io::Error::new(io::ErrorKind::NotFound, UnknownHost(host.to_owned()))
             } else {
-                io::Error::new(io::ErrorKind::NotFound, format!("looking up host {host:?}: {error}"))
+                failed(format!("looking up host {host:?}: {error}"))
             }
         })?;
         Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect())

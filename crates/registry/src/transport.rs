@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use oci::RegistryName;
 use reqwest::Client;
 use rustls::ClientConfig;
+use serde::Serialize;
 use url::Url;
 
 use crate::guard::{Refused, Zone};
@@ -61,6 +62,21 @@ enum Trust {
     Usual,
     /// This authority has its own.
     Of(String),
+}
+
+/// Whose certificates are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Trusted {
+    /// Those of the system's authorities.
+    System,
+    /// Also those of authorities that the caller named.
+    Given,
+    /// Also those of the host's own authorities in `certs.d`.
+    Folder,
+    /// Everybody's.
+    Any,
 }
 
 pub(crate) struct Transport {
@@ -136,6 +152,24 @@ impl Transport {
     /// itself.
     pub(crate) fn client(&self, lane: Lane, url: &Url, sent_from: Option<Zone>) -> Result<Client, Error> {
         self.client_of(lane, url, sent_from, false)
+    }
+
+    /// What is trusted and shown where a URL leads.
+    pub(crate) fn tls_config(&self, url: &Url) -> Result<ClientConfig, TlsError> {
+        self.tls(&self.trust(url)?, url)
+    }
+
+    /// Whose certificates are trusted where a URL leads, besides the system's.
+    pub(crate) fn trusted(&self, url: &Url) -> Result<Trusted, TlsError> {
+        Ok(if self.tls.skip_verify {
+            Trusted::Any
+        } else if self.folders.of(url)?.is_some_and(|files| !files.roots.is_empty()) {
+            Trusted::Folder
+        } else if self.tls.roots.is_empty() {
+            Trusted::System
+        } else {
+            Trusted::Given
+        })
     }
 
     /// A client that takes no connection that was used before, however many are idle.

@@ -14,8 +14,12 @@ use crate::retry::chain;
 pub enum Trouble {
     /// No name server knows the host.
     UnknownHost,
+    /// No name server answers, or it has no answer, or there is none.
+    NameServer,
     /// Nothing listens there.
     Refused,
+    /// There is no way from this machine to that network or host.
+    NoRoute,
     /// No connection came about in time.
     Timeout,
     /// The certificate is of an authority that is not trusted.
@@ -69,10 +73,16 @@ impl Trouble {
             if cause.is::<UnknownHost>() {
                 return Some(if by_proxy { Self::Proxy } else { Self::UnknownHost });
             }
+            if cause.is::<LookupFailed>() {
+                return Some(if by_proxy { Self::Proxy } else { Self::NameServer });
+            }
             let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
             match kind {
                 Some(io::ErrorKind::ConnectionRefused) if !by_proxy => return Some(Self::Refused),
                 Some(io::ErrorKind::TimedOut) if !by_proxy => return Some(Self::Timeout),
+                Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) if !by_proxy => {
+                    return Some(Self::NoRoute);
+                }
                 _ => {}
             }
             if let Some(error) = cause.downcast_ref::<reqwest::Error>()
@@ -133,10 +143,39 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 #[error("no such host: {0:?} is unknown to the name server")]
 pub(crate) struct UnknownHost(pub(crate) String);
 
+/// A name that could not be looked up at all.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct LookupFailed(pub(crate) String);
+
 /// An exchange that broke between us and a proxy, or behind it.
 #[derive(Debug, thiserror::Error)]
 #[error("through the proxy {proxy}")]
 pub(crate) struct ThroughProxy {
     pub(crate) proxy: String,
     pub(crate) source: reqwest::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_by_their_kind() {
+        let failed = || LookupFailed("looking up host \"h\": request timed out".to_owned());
+        for (error, expected) in [
+            (io::ErrorKind::ConnectionRefused.into(), Some(Trouble::Refused)),
+            (io::ErrorKind::NetworkUnreachable.into(), Some(Trouble::NoRoute)),
+            (io::ErrorKind::HostUnreachable.into(), Some(Trouble::NoRoute)),
+            (
+                io::Error::new(io::ErrorKind::NotFound, UnknownHost("h".to_owned())),
+                Some(Trouble::UnknownHost),
+            ),
+            (io::Error::new(io::ErrorKind::NotFound, failed()), Some(Trouble::NameServer)),
+            (io::Error::other(io::Error::other(failed())), Some(Trouble::NameServer)),
+            (io::ErrorKind::InvalidData.into(), None),
+        ] {
+            assert_eq!(Trouble::of(&error), expected, "{error}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::error::Error;
-use crate::exchange::{Request, status_error};
+use crate::exchange::{Answer, Request, status_error};
 use crate::host::{Authorization, Host};
 use crate::link;
 use crate::retry::{is_dropped, is_passing};
@@ -86,14 +86,7 @@ impl Target {
             lane: Lane::Api,
         });
         let answer = answer.await?;
-        let refused = |reason: String| Err(Error::protocol(&Method::POST, &answer.url, reason));
-        let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.and_then(|text| answer.url.join(text).ok());
-        let location = location.map(|location| link::as_reached(&answer.url, location));
-        if let Some(location) = location.as_ref().filter(|location| !may_lead(&answer.url, location)) {
-            let (from, to) = (answer.url.scheme(), location.scheme());
-            return refused(format!("the upload would go from {from} to {to}, which is refused"));
-        }
+        let location = location(&Method::POST, &answer)?;
         Ok((answer.response.status(), Session { asked: answer.url, location }))
     }
 
@@ -187,6 +180,19 @@ impl Upload {
         let error = status_error(&Method::PUT, &url, response, authorized, (1, started.elapsed())).await;
         Err(error.under(&authorization, &target.scopes))
     }
+}
+
+/// Where a session goes on, by an answer's `Location`.
+pub(crate) fn location(method: &Method, answer: &Answer) -> Result<Option<Url>, Error> {
+    let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.and_then(|text| answer.url.join(text).ok());
+    let location = location.map(|location| link::as_reached(&answer.url, location));
+    if let Some(location) = location.as_ref().filter(|location| !may_lead(&answer.url, location)) {
+        let (from, to) = (answer.url.scheme(), location.scheme());
+        let reason = format!("the upload would go from {from} to {to}, which is refused");
+        return Err(Error::protocol(method, &answer.url, reason));
+    }
+    Ok(location)
 }
 
 /// Whether the bytes may go where the session's start says: not out of https.

@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod digest;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Copy(args) => copy::run(context, *args).await,
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
+        Command::Doctor(args) => doctor::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Man(args) => man::run(&context.ui, &args),

@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     } else {
         (args.registry.parse()?, None)
     };
-    let found = context.client()?.rate_limit(&registry, repository.as_ref()).await?;
+    let found = context.impatient()?.rate_limit(&registry, repository.as_ref()).await?;
     let told = found.is_some();
     let found = found.unwrap_or_default();
     if args.output.wants_json() {
@@ -34,6 +34,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             "remaining": found.remaining,
             "window": found.window,
             "source": found.source,
+            "retryAfter": found.retry_after,
         });
         return args.output.print(&context.ui, &document);
     }
@@ -47,8 +48,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     };
     let window = found.window.map(|window| format!(" in this window of {}", length(window)));
     let source = found.source.map(|source| format!(", counted for {source}"));
-    let (window, source) = (window.unwrap_or_default(), source.unwrap_or_default());
-    context.ui.println(&format!("{registry}: {count}{window}{source}"))
+    let wait = found.retry_after.map(|wait| format!("; it asks to wait {}", length(wait)));
+    let (window, source, wait) =
+        (window.unwrap_or_default(), source.unwrap_or_default(), wait.unwrap_or_default());
+    context.ui.println(&format!("{registry}: {count}{window}{source}{wait}"))
 }
 
 /// A length of time, in the largest unit that it is a whole number of.

@@ -22,6 +22,7 @@ fn every_verb_has_it() {
         "copy",
         "delete",
         "digest",
+        "doctor",
         "export",
         "ls",
         "man",

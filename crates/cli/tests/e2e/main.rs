@@ -14,6 +14,7 @@ mod damage;
 mod delete;
 mod dialects;
 mod disk;
+mod doctor;
 mod exports;
 mod guard;
 mod help;

@@ -1,7 +1,7 @@
 //! What registries tell of their limits.
 
 use serde_json::{Value, json};
-use testkit::{Answer, Cli, FaultRegistry, HoistServer, Route, images};
+use testkit::{Answer, Cli, Dialect, FaultRegistry, HoistServer, Route, images};
 
 use crate::support::refused;
 
@@ -29,7 +29,10 @@ fn told_and_not_told() {
         serde_json::from_str(&cli.hoist(["ratelimit", "--json", &address]).run().success()).unwrap();
     assert_eq!(
         parsed,
-        json!({"registry": address, "limit": 100, "remaining": 76, "window": 21600, "source": "192.0.2.1"})
+        json!({
+            "registry": address, "limit": 100, "remaining": 76, "window": 21600, "source": "192.0.2.1",
+            "retryAfter": null,
+        })
     );
 
     let server = HoistServer::start();
@@ -48,4 +51,21 @@ fn reached() {
     registry.on(Route::any(), Answer::error(429, "TOOMANYREQUESTS", "slow down"));
     let outcome = cli.hoist(["ratelimit", &registry.address()]).run();
     assert!(refused(&cli, &outcome, "TOOMANYREQUESTS: slow down").contains("hint: the registry limits"));
+}
+
+#[test]
+fn reached_and_told() {
+    let cli = Cli::new();
+    let registry = FaultRegistry::start();
+    registry.speak(Dialect::PullLimit(Some("3600")));
+    let asked = format!("{}/demo/web", registry.address());
+    assert_eq!(
+        cli.hoist(["ratelimit", &asked]).run().success(),
+        format!("{}: 0 of 100 left in this window of 6 h; it asks to wait 1 h\n", registry.address())
+    );
+    let waiting = FaultRegistry::start();
+    waiting.on(Route::any(), Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1"));
+    let told = cli.hoist(["ratelimit", "--jq", "[.remaining, .retryAfter] | @csv", &waiting.address()]).run();
+    assert_eq!(told.success(), "0,1\n");
+    assert_eq!(waiting.requests().len(), 1, "whoever is asked to wait does not ask on");
 }

@@ -61,10 +61,13 @@ fn everything_between() {
                 "http on https port" => ("invalid HTTP version", "the server speaks TLS there"),
                 "http on https port, docker" => ("400 Bad Request", "the server speaks TLS there"),
                 "https on http port, docker" => ("corrupt message", "does not speak TLS there"),
-                "no resolver" => ("no name server is configured", ""),
+                "no resolver" => ("no name server is configured", "check /etc/resolv.conf"),
+                "deaf resolver" => {
+                    ("looking up host \"registry.example\"", "the name server does not answer")
+                }
                 "unknown name" => ("no such host: \"registry.example\"", "check the registry's name"),
                 "refused" => ("Connection refused", "nothing listens there"),
-                "no route" => ("Network is unreachable", ""),
+                "no route" => ("Network is unreachable", "no way from this machine"),
                 "proxy 403 https" => ("through the proxy http://10.77.0.7:", "check HTTPS_PROXY"),
                 "proxy 403 http" => ("403 Forbidden", ""),
                 "proxy 407 https" => ("proxy authorization required", "http://USER:PASSWORD@HOST:PORT"),
@@ -100,6 +103,8 @@ fn everything_between() {
         network.name_servers(&["127.0.0.53"]);
         show("unknown name", &ls(&cli, "registry.example", &[]));
         drop(names);
+        network.name_servers(&["127.0.0.54"]);
+        show("deaf resolver", &ls(&cli, "registry.example", &[]));
         let free = TcpListener::bind((Network::PUBLIC, 0)).unwrap().local_addr().unwrap().to_string();
         show("refused", &ls(&cli, &free, &[]));
         show("no route", &ls(&cli, "192.0.2.1:5000", &[]));

@@ -1,6 +1,6 @@
 use auth::Origin;
 
-use super::{Server, login, whoami};
+use super::{Server, login};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -24,11 +24,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         && let Ok(found) = keychain.find(registry.as_str(), None).await
         && found.origin != Origin::Nowhere
     {
-        context.ui.note(&format!(
-            "hint: {registry} still gets {}, from {}",
-            whoami::who(&found.credential),
-            whoami::whence(&found.origin)
-        ));
+        context.ui.note(&format!("hint: {registry} still gets {}, from {}", found.credential, found.origin));
     }
     Ok(())
 }

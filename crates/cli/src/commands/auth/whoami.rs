@@ -1,4 +1,4 @@
-use auth::{Credential, Origin};
+use auth::Origin;
 use serde_json::{Value, json};
 
 use super::Server;
@@ -28,15 +28,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             files.iter().map(|(path, there)| json!({"path": path.display().to_string(), "exists": there}));
         let document = json!({
             "server": server.to_string(),
-            "kind": kind(&found.credential),
-            "username": username(&found.credential),
+            "kind": found.credential.kind(),
+            "username": found.credential.username(),
             "source": source(&found.origin),
             "files": files.collect::<Value>(),
         });
         return args.output.print(&context.ui, &document);
     }
     if found.origin != Origin::Nowhere {
-        return context.ui.println(&format!("{}, from {}", who(&found.credential), whence(&found.origin)));
+        return context.ui.println(&format!("{}, from {}", found.credential, found.origin));
     }
     let mut text = format!("anonymous: nothing has credentials for {server}\n");
     for (path, there) in files {
@@ -44,49 +44,6 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         text += &["looked at ", &path.display().to_string(), absent, "\n"].concat();
     }
     context.ui.print(text.as_bytes())
-}
-
-/// A credential in words, without what is secret.
-pub(super) fn who(credential: &Credential) -> String {
-    match credential {
-        Credential::Anonymous => "nothing".to_owned(),
-        Credential::Basic { username, .. } if username.is_empty() => "a password without a user".to_owned(),
-        Credential::Basic { username, .. } => username.clone(),
-        Credential::IdentityToken { username, .. } if username.is_empty() => "an identity token".to_owned(),
-        Credential::IdentityToken { username, .. } => format!("an identity token of {username}"),
-        Credential::RegistryToken(_) => "a registry token".to_owned(),
-    }
-}
-
-/// Who gave it, in words.
-pub(super) fn whence(origin: &Origin) -> String {
-    match origin {
-        Origin::Nowhere => "nowhere".to_owned(),
-        Origin::File { path, key } => format!("the entry {key:?} in {}", path.display()),
-        Origin::Helper { path, name, server } => {
-            format!("docker-credential-{name}, asked for {server:?} as {} says", path.display())
-        }
-        Origin::Variable { name } => format!("the variable {name}"),
-        Origin::Given => "the command line".to_owned(),
-    }
-}
-
-fn kind(credential: &Credential) -> &'static str {
-    match credential {
-        Credential::Anonymous => "anonymous",
-        Credential::Basic { .. } => "basic",
-        Credential::IdentityToken { .. } => "identity-token",
-        Credential::RegistryToken(_) => "registry-token",
-    }
-}
-
-fn username(credential: &Credential) -> Option<&str> {
-    match credential {
-        Credential::Basic { username, .. } | Credential::IdentityToken { username, .. } => {
-            Some(username.as_str()).filter(|username| !username.is_empty())
-        }
-        Credential::Anonymous | Credential::RegistryToken(_) => None,
-    }
 }
 
 fn source(origin: &Origin) -> Value {
