@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ERROR_LIMIT: u64 = 64 << 10;
 
 /// How often a request is sent again because the registry said when to come back. Beyond that it counts as broken.
-const REFUSALS: usize = 12;
+const REFUSALS: usize = 6;
 
 /// How many redirects are followed.
 pub(crate) const REDIRECTS: usize = 10;

@@ -79,7 +79,7 @@ fn everything_between() {
                 "helper missing" => ("docker-credential-nowhere, named in", ""),
                 "scope" | "scope tag" => (":pull, and repository:demo/", "log in with"),
                 "429" => {
-                    ("slow down (the registry asks to wait 1 s) (after 4 attempts", "logging in often raises")
+                    ("slow down (the registry asks to wait 1 s) (after 10 attempts", "logging in often raises")
                 }
                 other => panic!("{other} is not expected to say anything"),
             };
