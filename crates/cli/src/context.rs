@@ -124,10 +124,19 @@ impl Context {
         options.tls.host_folders = host_folders(|name| std::env::var_os(name));
         settings.access.apply(&mut options)?;
         options.observer = Arc::new(Notes(self.ui.clone()));
+        options.state = state_folder(|name| std::env::var_os(name)).map(|folder| folder.join("uploads"));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
         Ok(options)
     }
+}
+
+/// Where hoist keeps what is worth keeping between its runs (XDG base directory specification).
+fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // The specification has relative paths ignored.
+    let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    Some(state?.join("hoist"))
 }
 
 /// Docker's and podman's folders of certificates: the machine's, and the user's own.
@@ -181,6 +190,25 @@ impl Observer for Notes {
                 self.0.log(&format!("retrying in {:.1} s: {reason}", wait.as_secs_f64()));
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_lies_where_the_specification_has_it() {
+        for (state, home, expected) in [
+            (Some("/s"), Some("/h"), Some("/s/hoist")),
+            (Some("s"), Some("/h"), Some("/h/.local/state/hoist")),
+            (None, Some("/h"), Some("/h/.local/state/hoist")),
+            (Some(""), Some(""), None),
+            (None, None, None),
+        ] {
+            let variable = |name: &str| if name == "HOME" { home } else { state }.map(OsString::from);
+            assert_eq!(state_folder(variable), expected.map(PathBuf::from), "{state:?} {home:?}");
         }
     }
 }

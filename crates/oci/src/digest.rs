@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 
 use crate::Tag;
 
@@ -34,6 +35,17 @@ impl Algorithm {
         }
     }
 
+    /// The hasher whose [`Hasher::state`] this is; `None` if it is none of this algorithm.
+    pub fn resume(self, state: &[u8]) -> Option<Hasher> {
+        fn read<T: SerializableState>(state: &[u8]) -> Option<T> {
+            T::deserialize(&SerializedState::<T>::try_from(state).ok()?).ok()
+        }
+        Some(match self {
+            Self::Sha256 => Hasher::Sha256(read(state)?),
+            Self::Sha512 => Hasher::Sha512(read(state)?),
+        })
+    }
+
     /// The digest of `bytes`.
     pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
@@ -57,6 +69,14 @@ impl Hasher {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The hash so far, for [`Algorithm::resume`] in another process. It holds up to one block of the content itself.
+    pub fn state(&self) -> Vec<u8> {
+        match self {
+            Self::Sha256(hasher) => hasher.serialize().to_vec(),
+            Self::Sha512(hasher) => hasher.serialize().to_vec(),
         }
     }
 
@@ -228,6 +248,33 @@ mod tests {
         #[test]
         fn never_panics(text in "\\PC{0,80}") {
             let _ = text.parse::<Digest>();
+        }
+
+        #[test]
+        fn hashes_go_on(before in proptest::collection::vec(any::<u8>(), 0..300), after in "[a-z]{0,300}") {
+            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+                let mut hasher = algorithm.hasher();
+                hasher.update(&before);
+                let state = hasher.state();
+                let mut resumed = algorithm.resume(&state).unwrap();
+                resumed.update(after.as_bytes());
+                let whole = [&before, after.as_bytes()].concat();
+                prop_assert_eq!(resumed.finish(), algorithm.digest(&whole));
+                prop_assert!(algorithm.resume(&state[1..]).is_none());
+            }
+        }
+
+        #[test]
+        fn states_never_panic(state in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for (algorithm, length) in [(Algorithm::Sha256, 105), (Algorithm::Sha512, 209)] {
+                let mut exact = state.clone();
+                exact.resize(length, 0);
+                for state in [&state, &exact] {
+                    if let Some(hasher) = algorithm.resume(state) {
+                        hasher.finish();
+                    }
+                }
+            }
         }
 
         #[test]

@@ -53,6 +53,18 @@ impl Verifier {
         }
     }
 
+    /// Goes on where another verifier of the same content was: what its [`seen`](Self::seen) and
+    /// [`state`](Self::state) told. `None` if these cannot be such.
+    pub fn resume(descriptor: &Descriptor, seen: u64, state: &[u8]) -> Option<Self> {
+        let hasher = descriptor.digest.algorithm().resume(state)?;
+        (seen <= descriptor.size).then(|| Self { hasher, seen, ..Self::new(descriptor) })
+    }
+
+    /// The hash so far: [`Hasher::state`].
+    pub fn state(&self) -> Vec<u8> {
+        self.hasher.state()
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -116,5 +128,19 @@ mod tests {
         assert!(matches!(verify(&[b"con"]), Err(VerifyError::TooShort { seen: 3, size: 7, .. })));
         assert!(matches!(verify(&[b"content", b"!"]), Err(VerifyError::TooLong { size: 7, .. })));
         assert!(matches!(verify(&[b"c0ntent"]), Err(VerifyError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn goes_on_where_another_was() {
+        let descriptor = descriptor(b"content");
+        let mut before = Verifier::new(&descriptor);
+        before.update(b"con").unwrap();
+        let (seen, state) = (before.seen(), before.state());
+        let mut resumed = Verifier::resume(&descriptor, seen, &state).unwrap();
+        assert_eq!((resumed.seen(), resumed.remaining()), (3, 4));
+        resumed.update(b"tent").unwrap();
+        assert_eq!(resumed.finish(), Ok(()));
+        assert!(Verifier::resume(&descriptor, 8, &state).is_none());
+        assert!(Verifier::resume(&descriptor, 3, b"state").is_none());
     }
 }

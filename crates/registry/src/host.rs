@@ -22,6 +22,7 @@ use crate::scheme;
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::token::Tokens;
+use crate::upload::Habits;
 
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
@@ -38,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) pace: Arc<Pace>,
     /// Whether it ended connections as requests came.
     pub(crate) drops: AtomicBool,
+    /// How it takes blobs.
+    pub(crate) uploads: Habits,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
 }
@@ -107,6 +110,7 @@ impl Host {
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
             drops: AtomicBool::new(false),
+            uploads: Habits::default(),
             zone: Mutex::default(),
         }
     }

@@ -30,6 +30,7 @@ mod exchange;
 mod explain;
 mod guard;
 mod host;
+mod journal;
 mod link;
 mod names;
 mod options;

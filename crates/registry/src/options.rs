@@ -1,5 +1,6 @@
 //! How a client behaves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Options {
     pub retries: Retries,
     /// The most exchanges with one host at once. How many a host really takes is found out below that.
     pub jobs: usize,
+    /// Where uploads are kept in mind that may go on after this process; a folder for this user alone, which is made where
+    /// it is missing. Without it, or where it cannot be used, they go on within this process only.
+    pub state: Option<PathBuf>,
     /// Hears of retries and of registries' warnings.
     pub observer: Arc<dyn Observer>,
 }
@@ -45,6 +49,7 @@ impl Default for Options {
             manifest_limit: 4 << 20,
             retries: Retries::default(),
             jobs: 32,
+            state: None,
             observer: Arc::new(Silent),
         }
     }
@@ -62,6 +67,7 @@ impl std::fmt::Debug for Options {
             .field("manifest_limit", &self.manifest_limit)
             .field("retries", &self.retries)
             .field("jobs", &self.jobs)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
 //! What of URLs and headers may be shown. Query values can be credentials (signed URLs, upload states), so only those
-//! that are known to be harmless are printed.
+//! that are known to be harmless are printed. So can the name of an upload session.
 
 use std::fmt;
 
@@ -35,6 +35,9 @@ const PLAIN: [&str; 22] = [
     "www-authenticate",
 ];
 
+/// Behind this, a path names an upload session.
+const UPLOADS: &str = "/blobs/uploads/";
+
 /// A URL without user information and with the values of unknown query parameters replaced.
 pub(crate) fn url(url: &Url) -> String {
     let mut shown = url.clone();
@@ -42,6 +45,7 @@ pub(crate) fn url(url: &Url) -> String {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_fragment(None);
+    shown.set_path(&path(url.path()));
     if url.query().is_some() {
         shown.set_query(None);
         let pairs: Vec<String> = url
@@ -56,6 +60,14 @@ pub(crate) fn url(url: &Url) -> String {
         return format!("{shown}?{}", pairs.join("&"));
     }
     shown.into()
+}
+
+/// A path without the name of an upload session.
+fn path(path: &str) -> String {
+    match path.split_once(UPLOADS) {
+        Some((repository, session)) if !session.is_empty() => format!("{repository}{UPLOADS}REDACTED"),
+        _ => path.to_owned(),
+    }
 }
 
 /// A text without control characters.
@@ -84,7 +96,7 @@ impl fmt::Display for Headers<'_> {
 fn location(text: &str) -> String {
     match Url::parse(text) {
         Ok(absolute) => url(&absolute),
-        Err(_) => text.split('?').next().unwrap_or_default().to_owned(),
+        Err(_) => path(text.split('?').next().unwrap_or_default()),
     }
 }
 
@@ -101,6 +113,8 @@ mod tests {
         );
         assert_eq!(shown("http://h/v2/?_state=s3cret"), "http://h/v2/?_state=REDACTED");
         assert_eq!(shown("http://h/v2/"), "http://h/v2/");
+        assert_eq!(shown("http://h/v2/a/blobs/uploads/?mount=x"), "http://h/v2/a/blobs/uploads/?mount=x");
+        assert_eq!(shown("http://h/v2/a/blobs/uploads/s3cret"), "http://h/v2/a/blobs/uploads/REDACTED");
         assert_eq!(shown("http://h/?last=a%0Ab%1B[31m&n%0A=1#top"), "http://h/?last=ab[31m&n=REDACTED");
     }
 
@@ -109,11 +123,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer s3cret".parse().unwrap());
         headers.insert("x-team-key", "s3cret".parse().unwrap());
-        headers.insert("location", "/v2/a/blobs/uploads/1?_state=s3cret".parse().unwrap());
+        headers.insert("location", "/v2/a/blobs/uploads/s3cret?_state=s3cret".parse().unwrap());
         headers.insert("content-type", "text/plain".parse().unwrap());
         let shown = Headers(&headers).to_string();
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("content-type: text/plain"), "{shown}");
-        assert!(shown.contains("location: /v2/a/blobs/uploads/1"), "{shown}");
+        assert!(shown.contains("location: /v2/a/blobs/uploads/REDACTED"), "{shown}");
     }
 }

@@ -73,6 +73,15 @@ impl RegistryStore {
         self
     }
 
+    fn target(&self) -> Target {
+        Target {
+            host: Arc::clone(&self.host),
+            repository: self.repository.clone(),
+            scopes: self.scopes.clone(),
+            mounts_fail: Arc::clone(&self.mounts_fail),
+        }
+    }
+
     pub(crate) fn request(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Request<'_> {
         let (scopes, repository) = (self.scopes.as_slice(), self.repository.path());
         Request { method, url, headers, body, scopes, repository, lane: Lane::Api }
@@ -350,15 +359,13 @@ impl Store for RegistryStore {
     }
 
     async fn write(&self, blob: &Descriptor, origin: Option<&Repository>) -> Result<Opened, StoreError> {
-        let target = Target {
-            host: Arc::clone(&self.host),
-            repository: self.repository.path().to_owned(),
-            scopes: self.scopes.clone(),
-            mounts_fail: Arc::clone(&self.mounts_fail),
-        };
         let origin = origin.filter(|origin| origin.registry() == self.repository.registry());
-        let outcome = target.begin(blob, origin).await;
-        outcome.map_err(|error| error.doing(format!("writing blob {} to {}", blob.digest, self.repository)))
+        let target = self.target();
+        target.begin(blob, origin).await.map_err(|error| error.doing(target.doing(blob)))
+    }
+
+    async fn kept(&self, blob: &Descriptor) -> u64 {
+        self.target().kept(blob).await
     }
 
     fn origin(&self) -> Option<&Repository> {

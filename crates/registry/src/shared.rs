@@ -1,7 +1,7 @@
 //! What all hosts of a client have in common.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::Keychain;
@@ -9,6 +9,7 @@ use http::HeaderMap;
 use store::Event;
 use url::Url;
 
+use crate::journal::Journal;
 use crate::transport::{Transport, is_loopback};
 use crate::{Error, Options, redact, warning};
 
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) keychain: Keychain,
     pub(crate) transport: Transport,
+    /// The uploads that may go on; opened by the first.
+    journal: OnceLock<Arc<Journal>>,
     /// Warnings that were told already.
     warned: Mutex<BTreeSet<String>>,
 }
@@ -23,7 +26,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options, keychain: Keychain) -> Self {
         let transport = Transport::new(&options, keychain.http_headers());
-        Self { options, keychain, transport, warned: Mutex::default() }
+        Self { options, keychain, transport, journal: OnceLock::new(), warned: Mutex::default() }
     }
 
     /// Credentials travel over https, over http only to this machine itself or where the user said so.
@@ -47,9 +50,19 @@ impl Shared {
         }
     }
 
+    /// The uploads that may go on.
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        self.journal.get_or_init(|| Arc::new(Journal::open(self.options.state.as_deref())))
+    }
+
+    /// Tells that something is tried again.
+    pub(crate) fn tell(&self, reason: &str, wait: Duration) {
+        self.options.observer.event(&Event::Retried { reason, wait });
+    }
+
     /// Tells that something is tried again, and waits.
     pub(crate) async fn wait(&self, error: &Error, wait: Duration) {
-        self.options.observer.event(&Event::Retried { reason: &error.to_string(), wait });
+        self.tell(&error.to_string(), wait);
         tokio::time::sleep(wait).await;
     }
 }

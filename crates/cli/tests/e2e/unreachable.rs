@@ -78,9 +78,10 @@ fn everything_between() {
                 "not readable" => ("config.json: Permission denied", ""),
                 "helper missing" => ("docker-credential-nowhere, named in", ""),
                 "scope" | "scope tag" => (":pull, and repository:demo/", "log in with"),
-                "429" => {
-                    ("slow down (the registry asks to wait 1 s) (after 10 attempts", "logging in often raises")
-                }
+                "429" => (
+                    "slow down (the registry asks to wait 1 s) (after 10 attempts",
+                    "logging in often raises",
+                ),
                 other => panic!("{other} is not expected to say anything"),
             };
             says(&cli, outcome, cause, mend);

@@ -77,7 +77,8 @@ async fn post(store: &RegistryStore, query: Option<&str>) -> Result<Answer, Erro
 /// Where the session is that an answer opens.
 fn session(answer: &Answer) -> Result<Url, Error> {
     let reason = "the answer has no Location to send the bytes to";
-    location(&Method::POST, answer)?.ok_or_else(|| Error::protocol(&Method::POST, &answer.url, reason))
+    location(&Method::POST, &answer.url, answer.response.headers())?
+        .ok_or_else(|| Error::protocol(&Method::POST, &answer.url, reason))
 }
 
 fn least_chunk(answer: &Answer) -> Option<u64> {
@@ -98,7 +99,7 @@ async fn chunk(store: &RegistryStore, mut at: Url, length: u64) -> (Outcome, Url
         ]);
         let piece = Bytes::from(vec![0; usize::try_from(length).unwrap_or_default()]);
         let answer = store.send(Method::PATCH, at.clone(), headers, piece).await?;
-        location(&Method::PATCH, &answer)
+        location(&Method::PATCH, &answer.url, answer.response.headers())
     };
     match patched.await {
         Err(error) => return (failed(error), at),

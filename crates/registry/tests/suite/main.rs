@@ -4,6 +4,7 @@
 mod auth;
 mod bodies;
 mod catalog;
+mod chunks;
 mod conformance;
 mod deletion;
 mod dialects;
@@ -11,6 +12,7 @@ mod manifests;
 mod rate_limit;
 mod raw;
 mod referrers;
+mod resume;
 mod retries;
 mod secrets;
 mod support;

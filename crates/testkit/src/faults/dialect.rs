@@ -45,6 +45,10 @@ pub enum Dialect {
     ImmutableTags,
     /// Mounts are answered with this status.
     Mounts(u16),
+    /// Bodies of more than so many bytes are refused (proxies).
+    BodiesUpTo(u64),
+    /// Uploads are to come in chunks of so many bytes at least.
+    ChunksFrom(u64),
     /// Everything is refused with this status and body.
     Refuses(u16, &'static str),
     /// Manifests have this `Content-Type`.
@@ -149,6 +153,13 @@ impl FaultRegistry {
                 // Mounts are the sessions' starts with a query; the others have none.
                 let answer = Answer::error(status, "UNSUPPORTED", "no mounts here");
                 self.on(Route::new("POST", uploads).with_query("mount"), answer);
+            }
+            Dialect::BodiesUpTo(bytes) => {
+                self.on(Route::any().longer_than(bytes), Answer::status(413).body("<html>too large</html>"));
+            }
+            Dialect::ChunksFrom(bytes) => {
+                let answer = Answer::stored().header("OCI-Chunk-Min-Length", &bytes.to_string());
+                self.on(Route::new("POST", uploads), answer);
             }
             Dialect::Refuses(status, body) => self.on(Route::any(), Answer::status(status).body(body)),
             Dialect::ManifestsAs(media_type) => {

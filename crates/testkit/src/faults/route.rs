@@ -10,6 +10,7 @@ pub struct Route {
     with: Vec<(String, Option<String>)>,
     without: Vec<(String, Option<String>)>,
     query: Option<String>,
+    longer_than: Option<u64>,
     skip: usize,
     times: usize,
     every: usize,
@@ -25,6 +26,7 @@ impl Route {
             with: Vec::new(),
             without: Vec::new(),
             query: None,
+            longer_than: None,
             skip: 0,
             times: usize::MAX,
             every: 1,
@@ -77,6 +79,13 @@ impl Route {
         self
     }
 
+    /// Only with a body that is announced as longer than so many bytes.
+    #[must_use]
+    pub fn longer_than(mut self, bytes: u64) -> Self {
+        self.longer_than = Some(bytes);
+        self
+    }
+
     /// Only without this header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
@@ -98,9 +107,11 @@ impl Route {
             (found, None) => found.is_some(),
             (None, Some(_)) => false,
         };
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         (self.method == "*" || self.method == request.method)
             && matches(&self.pattern, &request.path)
             && self.query.as_ref().is_none_or(|name| !request.parameters(name).is_empty())
+            && self.longer_than.is_none_or(|limit| length > limit)
             && self.with.iter().all(has)
             && !self.without.iter().any(has)
     }

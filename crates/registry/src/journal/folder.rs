@@ -1,0 +1,137 @@
+//! The entries as files: one each, for this user alone, locked by whoever uses it.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::LIFETIME;
+
+/// Behind the name of a file that is being written.
+const NEW: &str = ".new";
+
+/// Nobody's entry is so long, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// A folder of entries.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+/// The right to a file: the system frees it when the process ends, however that ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
+
+/// What is there under a name.
+pub(super) enum Found {
+    Nothing,
+    /// Somebody else's.
+    Busy,
+    /// A file that is locked now, and its content.
+    Entry(Lock, Vec<u8>),
+}
+
+impl Folder {
+    /// Makes the folder, or makes sure that it is this user's; removes what is too old.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let metadata = fs::metadata(path)?;
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !own || metadata.mode() & 0o022 != 0 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write to it"));
+        }
+        let folder = Self(path.to_owned());
+        folder.clean()?;
+        Ok(folder)
+    }
+
+    /// Removes files that nobody uses and nobody will.
+    fn clean(&self) -> io::Result<()> {
+        for file in fs::read_dir(&self.0)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            let key = name.trim_end_matches(NEW);
+            let ours = key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+            if ours
+                && age.is_some_and(|age| age > LIFETIME)
+                && let Found::Entry(lock, _) = self.find(&name)
+            {
+                self.remove(&name, lock);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Locks a file and reads it.
+    pub(super) fn find(&self, name: &str) -> Found {
+        let path = self.path(name);
+        loop {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+                Err(_) => return Found::Busy,
+            };
+            // Without locks, as on some network file systems, nothing is anybody's.
+            if file.try_lock().is_err() {
+                return Found::Busy;
+            }
+            // Whoever had it may have put another in its place before we had the lock.
+            let same = |one: &fs::Metadata, other: &fs::Metadata| {
+                (one.dev(), one.ino()) == (other.dev(), other.ino())
+            };
+            match (file.metadata(), fs::metadata(&path)) {
+                (Ok(locked), Ok(there)) if same(&locked, &there) => {
+                    let mut bytes = Vec::new();
+                    return match (&file).take(LONGEST).read_to_end(&mut bytes) {
+                        Ok(_) => Found::Entry(Lock(file), bytes),
+                        Err(_) => Found::Busy,
+                    };
+                }
+                (Err(_), _) => return Found::Busy,
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes a file at once or not at all; `None` if it is somebody else's by now. Not synchronised: what a power cut
+    /// tears is dropped.
+    pub(super) fn write(&self, name: &str, lock: Option<Lock>, bytes: &[u8]) -> io::Result<Option<Lock>> {
+        let path = self.path(name);
+        let mut options = File::options();
+        options.write(true).mode(0o600);
+        let lock = match lock {
+            Some(lock) => lock,
+            None => match options.clone().create_new(true).open(&path) {
+                Ok(file) => match file.try_lock() {
+                    Ok(()) => Lock(file),
+                    Err(TryLockError::WouldBlock) => return Ok(None),
+                    Err(TryLockError::Error(error)) => return Err(error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        let new = self.path(&format!("{name}{NEW}"));
+        let mut file = options.create(true).truncate(true).open(&new)?;
+        // Only who holds the entry writes this file, so nobody can be in the way.
+        file.lock()?;
+        file.write_all(bytes)?;
+        fs::rename(&new, &path)?;
+        drop(lock);
+        Ok(Some(Lock(file)))
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, name: &str, lock: Lock) {
+        if let Err(error) = fs::remove_file(self.path(name)) {
+            tracing::debug!(target: "hoist::journal", "an entry stays: {error}");
+        }
+        drop(lock);
+    }
+}

@@ -1,0 +1,102 @@
+//! What is known of how a registry takes blobs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// So small a blob is sent with the request that would open its session, though the registry may not know that, and then
+/// gets it again.
+const UNASKED: u64 = 64 << 10;
+
+/// The same where the registry is known to take it: no more than another blob in flight has in memory.
+const OFFERED: u64 = 256 << 10;
+
+/// So many sessions are asked for as mounts from anywhere before it counts as not offered: the answer to one is a session
+/// as well where the registry has the blob nowhere.
+const ANONYMOUS: u8 = 3;
+
+/// What is known; shared by all that write to the host.
+#[derive(Debug, Default)]
+pub(crate) struct Habits(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether a blob may come with the first request.
+    single: Option<bool>,
+    /// The longest body that is tried, in bytes, since longer ones were refused.
+    most: Option<u64>,
+    /// Whether mounts without an origin were honoured.
+    mounts: bool,
+    /// How many were not.
+    unmounted: u8,
+}
+
+impl Habits {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The largest blob that is sent without a session, in bytes. Without any there is not even that for an empty one.
+    pub(super) fn small(&self) -> Option<u64> {
+        match self.known().single {
+            None => Some(UNASKED),
+            Some(true) => Some(OFFERED),
+            Some(false) => None,
+        }
+    }
+
+    /// Notes what came of a blob without a session.
+    pub(super) fn took_single(&self, taken: bool) {
+        self.known().single = Some(taken);
+    }
+
+    /// The longest body that the registry, or a proxy before it, may take; `None` if nothing speaks against any.
+    pub(super) fn most(&self) -> Option<u64> {
+        self.known().most
+    }
+
+    /// Notes what to try after a body was too long.
+    pub(super) fn refused_length(&self, most: u64) {
+        let mut known = self.known();
+        known.most = Some(known.most.map_or(most, |before| before.min(most)));
+    }
+
+    /// Whether a session may be asked for as a mount from anywhere.
+    pub(super) fn may_mount_anonymously(&self) -> bool {
+        let known = self.known();
+        known.mounts || known.unmounted < ANONYMOUS
+    }
+
+    /// Notes what came of a mount from anywhere.
+    pub(super) fn mounted_anonymously(&self, mounted: bool) {
+        let mut known = self.known();
+        if mounted {
+            known.mounts = true;
+        } else {
+            known.unmounted = known.unmounted.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learns() {
+        let habits = Habits::default();
+        assert_eq!((habits.small(), habits.most()), (Some(UNASKED), None));
+        habits.took_single(true);
+        habits.refused_length(5);
+        habits.refused_length(9);
+        assert_eq!((habits.small(), habits.most()), (Some(OFFERED), Some(5)));
+        habits.took_single(false);
+        assert_eq!(habits.small(), None);
+        for _ in 0..ANONYMOUS {
+            assert!(habits.may_mount_anonymously());
+            habits.mounted_anonymously(false);
+        }
+        assert!(!habits.may_mount_anonymously());
+        habits.mounted_anonymously(true);
+        habits.mounted_anonymously(false);
+        assert!(habits.may_mount_anonymously(), "it is offered, and the blob was nowhere");
+    }
+}
