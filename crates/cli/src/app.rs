@@ -141,7 +141,9 @@ fn start(command: Command, settings: Settings, ui: &Ui) -> Result<Option<Signal>
     // Temporary folders outlive the runtime: when they are removed nothing writes there any more.
     let scratch = Scratch::default();
     let context = Context::new(settings, ui.clone(), scratch.clone());
-    let outcome = runtime.block_on(until_signal(async move { commands::run(command, &context).await }));
+    let work = context.clone();
+    let outcome = runtime.block_on(until_signal(async move { commands::run(command, &work).await }));
+    context.remember();
     runtime.shutdown_timeout(LAST_BREATH);
     scratch.remove();
     outcome

@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// `10.0.0.0/8` (+)
     #[arg(long, global = true, value_name = "HOST")]
     pub(crate) allow_host: Vec<AllowedHost>,
+    /// Neither use nor keep what is remembered of registries between runs (+)
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
     #[command(flatten)]
     pub(crate) access: Access,
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
+use crate::memory;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -27,11 +28,13 @@ pub(crate) struct Context {
     anonymous: bool,
     /// Made for the first request: what needs no registry needs no credentials either.
     client: Arc<OnceLock<Client>>,
+    /// All clients of the command, of every side.
+    clients: Arc<Mutex<Vec<Client>>>,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings, ui: Ui, scratch: Scratch) -> Self {
-        Self { settings, ui, scratch, anonymous: false, client: Arc::default() }
+        Self { settings, ui, scratch, anonymous: false, client: Arc::default(), clients: Arc::default() }
     }
 
     /// The same, but for the output.
@@ -104,7 +107,9 @@ impl Context {
 
     /// A client with credentials of its own.
     pub(crate) fn client_of(&self, keychain: Keychain) -> Result<Client, Failure> {
-        Ok(Client::new(self.options()?, keychain))
+        let client = Client::new(self.options()?, keychain);
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+        Ok(client)
     }
 
     /// A client that sends each request once, and waits for nobody: what a registry says first is what is wanted.
@@ -112,6 +117,7 @@ impl Context {
         let mut options = self.options()?;
         options.retries.attempts = 1;
         options.retries.longest_wait = Duration::ZERO;
+        options.memory = None;
         Ok(Client::new(options, self.keychain()?))
     }
 
@@ -127,7 +133,13 @@ impl Context {
         options.state = state_folder(|name| std::env::var_os(name)).map(|folder| folder.join("uploads"));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
+        options.memory = memory::directory().filter(|_| settings.remembers);
         Ok(options)
+    }
+
+    /// Keeps what the command has learned of registries, however it ended.
+    pub(crate) fn remember(&self) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Client::remember);
     }
 }
 

@@ -8,6 +8,7 @@ mod context;
 mod failure;
 mod jq;
 mod json;
+mod memory;
 mod output;
 mod progress;
 mod rate;

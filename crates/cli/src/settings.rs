@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) crane: bool,
     pub(crate) insecure: bool,
     pub(crate) allowed_hosts: Vec<AllowedHost>,
+    /// Whether registries are remembered between runs.
+    pub(crate) remembers: bool,
     /// How all registries are reached, where nothing else is said of one.
     pub(crate) access: Access,
     pub(crate) platform: PlatformChoice,
@@ -41,6 +43,7 @@ impl Settings {
             crane: is_crane(program),
             insecure: global.insecure,
             allowed_hosts: global.allow_host.clone(),
+            remembers: !global.no_cache,
             access: global.access.clone(),
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,

@@ -46,7 +46,7 @@ impl RegistryStore {
         let host = &self.host;
         let url = host.url("").await?;
         let refused = |reason| Error::protocol(&Method::GET, &url, reason);
-        let bearer = match host.ask_challenge(&url).await? {
+        let bearer = match host.ask_challenge(url.clone()).await? {
             Some(Challenge::Bearer(bearer)) => bearer,
             Some(Challenge::Basic) => {
                 return Err(refused(
@@ -108,7 +108,7 @@ impl Client {
 
 impl Host {
     /// What the registry wants of somebody without credentials; `None` if nothing.
-    async fn ask_challenge(&self, url: &Url) -> Result<Option<Challenge>, Error> {
+    async fn ask_challenge(&self, mut url: Url) -> Result<Option<Challenge>, Error> {
         let started = Instant::now();
         let retries = self.shared.options.retries;
         let mut waits = retries.schedule();
@@ -116,19 +116,26 @@ impl Host {
         loop {
             attempts += 1;
             let effort = || (attempts, started.elapsed());
-            let client = self.shared.transport.client(Lane::Api, url, None)?;
-            let answer = self.attempt(&client, &question(url), url, &Authorization::Unasked).await;
+            let client = self.shared.transport.client(Lane::Api, &url, None)?;
+            let answer = self.attempt(&client, &question(&url), &url, &Authorization::Unasked).await;
+            if let Some(again) = self.misled(&url, &Authorization::Unasked, &answer).await {
+                url = again;
+                attempts -= 1;
+                continue;
+            }
             let (error, asked) = match answer {
-                Err(source) => (Error::network(&Method::GET, url, source, effort()), None),
+                Err(source) => (Error::network(&Method::GET, &url, source, effort()), None),
                 Ok(response) if response.status().is_success() => return Ok(None),
                 Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
                     let challenge = Challenge::of(response.headers());
                     let reason = "the registry wants credentials of a kind that hoist does not know";
-                    return challenge.map(Some).ok_or_else(|| Error::protocol(&Method::GET, url, reason));
+                    let challenge = challenge.ok_or_else(|| Error::protocol(&Method::GET, &url, reason))?;
+                    self.named(challenge.clone());
+                    return Ok(Some(challenge));
                 }
                 Ok(response) => {
                     let asked = asked_patience(response.headers());
-                    (status_error(&Method::GET, url, response, false, effort()).await, asked)
+                    (status_error(&Method::GET, &url, response, false, effort()).await, asked)
                 }
             };
             match waits.next().filter(|_| is_worth_another(&error)) {

@@ -2,11 +2,13 @@
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
+use serde::{Deserialize, Serialize};
 
 use crate::scope::Scope;
 
 /// One way in that hoist knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Challenge {
     /// User and password with every request.
     Basic,
@@ -15,13 +17,14 @@ pub(crate) enum Challenge {
 }
 
 /// Where and for what to get a token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bearer {
     /// The token server's URL.
     pub(crate) realm: String,
     /// What the registry calls itself there.
     pub(crate) service: Option<String>,
     /// What the refused request needs.
+    #[serde(skip)]
     pub(crate) scopes: Vec<Scope>,
 }
 

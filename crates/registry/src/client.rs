@@ -29,6 +29,14 @@ impl Client {
         RegistryStore::new(self.host(repository.registry()), repository.clone())
     }
 
+    /// Keeps what was learned of registries for later runs ([`Options::memory`]). To be called at the end, whatever came
+    /// of the work; what cannot be kept is lost.
+    pub fn remember(&self) {
+        let Some(memory) = &self.shared.memory else { return };
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.keep(hosts.values().filter_map(|host| host.lesson()).collect());
+    }
+
     pub(crate) fn host(&self, name: &RegistryName) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts

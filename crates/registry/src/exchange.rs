@@ -84,7 +84,8 @@ impl Host {
     }
 
     /// Sends a request until the answer is a good one (2xx), or it is clear that it will not be.
-    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, mut request: Request<'_>) -> Result<Answer, Error> {
+        request.url = self.set_right(request.url);
         let started = Instant::now();
         let mut waits = self.shared.options.retries.schedule();
         let mut scopes = request.scopes.to_vec();
@@ -108,7 +109,14 @@ impl Host {
             if self.is_own(&url) {
                 self.patience().await;
             }
-            let (error, asked) = match self.attempt(&client, &request, &url, &authorization).await {
+            let outcome = self.attempt(&client, &request, &url, &authorization).await;
+            if let Some(again) = self.misled(&url, &authorization, &outcome).await {
+                request.url = self.set_right(request.url);
+                url = again;
+                attempts -= 1;
+                continue;
+            }
+            let (error, asked) = match outcome {
                 // Servers close connections that are idle, and a request may be on its way already. So it says nothing
                 // of the registry's health, and every other connection that waits may be as old.
                 Err(source) if !dropped && is_dropped(source.as_ref()) => {

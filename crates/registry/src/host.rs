@@ -1,12 +1,12 @@
 //! One registry: where it is, what it asks for, and the tokens it gave.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use auth::{Credential, Secret};
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use oci::RegistryName;
+use oci::{Digest, RegistryName};
 use serde::Deserialize;
 use store::{Pace, Ranges};
 use tokio::sync::OnceCell;
@@ -16,6 +16,7 @@ use crate::challenge::Challenge;
 use crate::error::Error;
 use crate::exchange::{basic, sensitive};
 use crate::guard::Zone;
+use crate::memory::{Features, Learned, Lesson, Moment, Named, Notebook, Scheme};
 use crate::ping::ping;
 use crate::redact::printable;
 use crate::scheme;
@@ -27,14 +28,16 @@ use crate::upload::Habits;
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
     name: RegistryName,
-    base: OnceCell<Url>,
-    /// What the registry asked for when it was first asked something; until then requests go without credentials.
-    challenge: RwLock<Option<Challenge>>,
+    pub(crate) base: OnceCell<Url>,
+    /// The base that was found after the remembered one had proved wrong.
+    pub(crate) found_base: OnceCell<Url>,
+    /// Whether the registry has answered, by the scheme of the base.
+    pub(crate) answered: AtomicBool,
+    /// What the registry asks for; until it is known requests go without credentials.
+    challenge: RwLock<Option<Known>>,
     /// Whether `/v2/` asks for something, once that was asked.
     pinged: OnceCell<bool>,
     tokens: Tokens,
-    /// Whether it sends parts of blobs, once one was asked for.
-    parts: OnceLock<bool>,
     /// How much it takes at once.
     pub(crate) pace: Arc<Pace>,
     /// Whether it ended connections as requests came.
@@ -43,6 +46,25 @@ pub(crate) struct Host {
     pub(crate) uploads: Habits,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
+    /// What is remembered of it, and to be.
+    pub(crate) notes: Notebook,
+}
+
+/// A challenge, and how it is known.
+#[derive(Clone)]
+struct Known {
+    challenge: Challenge,
+    whence: Whence,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whence {
+    /// The registry named it in this run.
+    Named(Moment),
+    /// It named none.
+    Guess,
+    /// It named it in an earlier run.
+    Memory,
 }
 
 /// What a request carries to be let in.
@@ -57,6 +79,8 @@ pub(crate) enum Authorization {
     Given(Secret),
     /// A token of the token server, which can give another.
     Token(Secret),
+    /// One of these, by what was remembered: the registry may want something else by now.
+    Remembered(Box<Self>),
 }
 
 impl Authorization {
@@ -65,53 +89,60 @@ impl Authorization {
             Self::Unasked | Self::Nothing => None,
             Self::Basic(value) => Some(value.clone()),
             Self::Given(token) | Self::Token(token) => Some(sensitive(&format!("Bearer {}", token.expose()))),
+            Self::Remembered(inner) => inner.header(),
+        }
+    }
+
+    /// What a token is for, where it says so.
+    pub(crate) fn granted(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Token(token) => granted(token),
+            Self::Remembered(inner) => inner.granted(),
+            _ => None,
         }
     }
 }
 
-impl Authorization {
-    /// What a token is for, where it says so: the `access` claim of a JSON web token (token specification, "JWT"),
-    /// unproven.
-    pub(crate) fn granted(&self) -> Option<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Claims {
-            access: Option<Vec<Access>>,
-        }
-        #[derive(Deserialize)]
-        struct Access {
-            r#type: String,
-            name: String,
-            actions: Vec<String>,
-        }
-        let Self::Token(token) = self else { return None };
-        let claims = token.expose().split('.').nth(1)?;
-        let claims =
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-        let claims: Claims = serde_json::from_slice(&claims).ok()?;
-        let scope =
-            |access: Access| format!("{}:{}:{}", access.r#type, access.name, access.actions.join(","));
-        Some(
-            claims.access.unwrap_or_default().into_iter().map(scope).map(|scope| printable(&scope)).collect(),
-        )
+/// What a token is for, where it says so: the `access` claim of a JSON web token (token specification, "JWT"), unproven.
+pub(crate) fn granted(token: &Secret) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Claims {
+        access: Option<Vec<Access>>,
     }
+    #[derive(Deserialize)]
+    struct Access {
+        r#type: String,
+        name: String,
+        actions: Vec<String>,
+    }
+    let claims = token.expose().split('.').nth(1)?;
+    let claims =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: Claims = serde_json::from_slice(&claims).ok()?;
+    let scope = |access: Access| format!("{}:{}:{}", access.r#type, access.name, access.actions.join(","));
+    Some(claims.access.unwrap_or_default().into_iter().map(scope).map(|scope| printable(&scope)).collect())
 }
 
 impl Host {
     pub(crate) fn new(shared: Arc<Shared>, name: RegistryName) -> Self {
         shared.transport.add_registry(&name);
         let pace = Pace::new(name.as_str(), shared.options.jobs);
+        let notes = Notebook::new(shared.memory.as_ref().map(|memory| memory.recall(&name)));
+        let challenge = notes.challenge().map(|challenge| Known { challenge, whence: Whence::Memory });
         Self {
             shared,
             name,
             pace,
-            parts: OnceLock::new(),
             base: OnceCell::new(),
-            challenge: RwLock::default(),
+            found_base: OnceCell::new(),
+            answered: AtomicBool::new(false),
+            challenge: RwLock::new(challenge),
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
             drops: AtomicBool::new(false),
             uploads: Habits::default(),
             zone: Mutex::default(),
+            notes,
         }
     }
 
@@ -122,42 +153,61 @@ impl Host {
 
     /// The URL of `path` on the registry; `path` begins behind `/v2/`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Error> {
+        let remembered = self.notes.scheme().filter(|_| !self.shared.options.plain_http);
         let base = self.base.get_or_try_init(|| async {
-            let scheme = scheme::find(&self.name, &self.shared).await;
-            let text = format!("{scheme}://{}/v2/", self.name);
-            let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };
-            let base = Url::parse(&text)
-                .map_err(|error| refused(format!("the registry's name makes no URL: {error}")))?;
-            // URLs read `127.1` and `0x7f000001` as addresses; a name must not mean two hosts.
-            match base.host() {
-                Some(url::Host::Ipv4(address)) if address.to_string() != self.name.host() => {
-                    Err(refused(format!("the registry's name is an odd spelling of {address}; write that")))
-                }
-                _ => Ok(base),
+            match remembered {
+                Some(scheme) => self.base_by(scheme.as_str()),
+                None => self.find_base().await,
             }
         });
-        let mut url = base.await?.clone();
+        let mut url = self.found_base.get().unwrap_or(base.await?).clone();
         url.set_path(&format!("/v2/{path}"));
         Ok(url)
     }
 
+    /// The base of all URLs, by the scheme that the registry speaks.
+    pub(crate) async fn find_base(&self) -> Result<Url, Error> {
+        self.base_by(scheme::find(&self.name, &self.shared).await)
+    }
+
+    fn base_by(&self, scheme: &str) -> Result<Url, Error> {
+        let text = format!("{scheme}://{}/v2/", self.name);
+        let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };
+        let base = Url::parse(&text)
+            .map_err(|error| refused(format!("the registry's name makes no URL: {error}")))?;
+        // URLs read `127.1` and `0x7f000001` as addresses; a name must not mean two hosts.
+        match base.host() {
+            Some(url::Host::Ipv4(address)) if address.to_string() != self.name.host() => {
+                Err(refused(format!("the registry's name is an odd spelling of {address}; write that")))
+            }
+            _ => Ok(base),
+        }
+    }
+
+    fn current_base(&self) -> Option<&Url> {
+        self.found_base.get().or(self.base.get())
+    }
+
     /// Whether a URL is this registry's own, so that its credentials may go there.
     pub(crate) fn is_own(&self, url: &Url) -> bool {
-        self.base.get().is_some_and(|base| base.origin() == url.origin())
+        self.current_base().is_some_and(|base| base.origin() == url.origin())
     }
 
     /// Whether it sends parts of blobs.
     pub(crate) fn ranges(&self) -> Ranges {
-        match self.parts.get() {
+        match self.notes.seen_now().ranges {
             Some(true) => Ranges::Yes,
             Some(false) => Ranges::No,
+            // That it did once is no promise, and whoever counts on it may get whole blobs: one byte tells.
+            None if self.notes.features().ranges == Some(false) => Ranges::No,
             None => Ranges::Unknown,
         }
     }
 
     /// Notes whether it sent the part of a blob that was asked for. The first answer counts.
     pub(crate) fn sends_parts(&self, sent: bool) {
-        let _ = self.parts.set(sent);
+        self.notes
+            .note(|features| *features = features.or(Features { ranges: Some(sent), ..Features::default() }));
     }
 
     /// Notes where an answer of the registry's own came from.
@@ -180,12 +230,44 @@ impl Host {
         scopes: &[Scope],
         repository: &str,
     ) -> Result<Authorization, Error> {
-        let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(challenge) = challenge else { return Ok(Authorization::Unasked) };
+        let Some(Known { challenge, whence }) = self.known() else { return Ok(Authorization::Unasked) };
+        let remembered = whence == Whence::Memory;
+        Ok(match self.answer(challenge, url, scopes, repository).await {
+            Ok(Authorization::Nothing) if remembered => Authorization::Unasked,
+            Ok(Authorization::Token(token)) if remembered || self.notes.has(&token) => {
+                Authorization::Remembered(Box::new(Authorization::Token(token)))
+            }
+            Ok(answer) if remembered => Authorization::Remembered(Box::new(answer)),
+            Err(error) if remembered => {
+                tracing::debug!(target: "hoist::memory", "what {} asked for is forgotten: {error}", self.name);
+                self.forget_challenge();
+                Authorization::Unasked
+            }
+            outcome => outcome?,
+        })
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether nothing but memory says what the registry asks for.
+    pub(crate) fn guesses(&self) -> bool {
+        self.known().is_some_and(|known| known.whence == Whence::Memory)
+    }
+
+    async fn answer(
+        &self,
+        challenge: Challenge,
+        url: &Url,
+        scopes: &[Scope],
+        repository: &str,
+    ) -> Result<Authorization, Error> {
         let credential = self.shared.keychain.credential(self.name.as_str(), Some(repository)).await?;
         if credential != Credential::Anonymous {
             self.shared.may_carry_credentials(url)?;
         }
+        self.notes.show(repository, &credential);
         match (challenge, credential) {
             (_, Credential::RegistryToken(token)) => Ok(Authorization::Given(token)),
             (Challenge::Bearer(bearer), credential) => {
@@ -216,23 +298,33 @@ impl Host {
         }
         let asks = *self.pinged.get_or_init(|| self.learn_by_ping(&credential)).await;
         // Strangers get tokens, but have no password.
-        let basic =
-            matches!(*self.challenge.read().unwrap_or_else(PoisonError::into_inner), Some(Challenge::Basic));
+        let basic = self.known().is_some_and(|known| known.challenge == Challenge::Basic);
         asks && !(basic && credential == Credential::Anonymous)
     }
 
     async fn learn_by_ping(&self, credential: &Credential) -> bool {
-        let Some((welcome, mut challenge)) = ping(self).await else { return false };
+        let Some((welcome, challenge)) = ping(self).await else { return false };
+        if let Some(challenge) = challenge {
+            self.named(challenge);
+            return true;
+        }
         // Registries that anybody may look at ask nobody. As crane does, a password is tried where it may travel.
-        if challenge.is_none() && welcome && matches!(credential, Credential::Basic { .. }) {
-            let url = self.base.get().filter(|url| self.shared.may_carry_credentials(url).is_ok());
-            challenge = url.map(|_| Challenge::Basic);
+        let may = welcome && matches!(credential, Credential::Basic { .. });
+        let url = self.current_base().filter(|url| may && self.shared.may_carry_credentials(url).is_ok());
+        if url.is_some() {
+            self.asks_for(Challenge::Basic, Whence::Guess);
         }
-        let asks = challenge.is_some();
-        if asks {
-            *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = challenge;
-        }
-        asks
+        url.is_some()
+    }
+
+    /// Takes a challenge that the registry named.
+    pub(crate) fn named(&self, challenge: Challenge) {
+        self.asks_for(challenge, Whence::Named(Moment::now()));
+    }
+
+    fn asks_for(&self, challenge: Challenge, whence: Whence) {
+        let known = Known { challenge, whence };
+        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
     /// Learns from a 401; whether it makes sense to ask again. `scopes` gets what the registry says is needed; `first`
@@ -244,6 +336,9 @@ impl Host {
         scopes: &mut Vec<Scope>,
         first: bool,
     ) -> bool {
+        if let Authorization::Remembered(_) = used {
+            return self.doubts(used);
+        }
         let Some(challenge) = Challenge::of(headers) else { return false };
         let before = scopes.clone();
         let wants_token = match &challenge {
@@ -253,9 +348,9 @@ impl Host {
             }
             Challenge::Basic => false,
         };
-        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+        self.named(challenge);
         match used {
-            Authorization::Unasked => true,
+            Authorization::Unasked | Authorization::Remembered(_) => true,
             Authorization::Nothing | Authorization::Basic(_) => wants_token,
             Authorization::Given(_) => false,
             Authorization::Token(token) => {
@@ -263,5 +358,47 @@ impl Host {
                 first || *scopes != before
             }
         }
+    }
+
+    /// Forgets what was remembered to let a request in, if that is what it carried; whether it is to be sent again.
+    pub(crate) fn doubts(&self, used: &Authorization) -> bool {
+        let Authorization::Remembered(inner) = used else { return false };
+        if let Authorization::Token(token) = inner.as_ref() {
+            self.tokens.forget(token);
+        }
+        self.notes.refuse_tokens();
+        self.forget_challenge();
+        true
+    }
+
+    fn forget_challenge(&self) {
+        let mut challenge = self.challenge.write().unwrap_or_else(PoisonError::into_inner);
+        challenge.take_if(|known| known.whence == Whence::Memory);
+    }
+
+    /// A repository that the blob was put into by us, other than `except`.
+    pub(crate) fn seen(&self, blob: &Digest, except: &str) -> Option<String> {
+        self.notes.seen(blob, except, || self.shared.memory.as_ref().map(|memory| memory.places(&self.name)))
+    }
+
+    /// What this run has learned, if that is anything new.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        let base = self.current_base().filter(|_| self.answered.load(Ordering::Relaxed))?;
+        if base.scheme() == "http" && !self.name.is_loopback() {
+            // Anybody on the way may have said it.
+            return self.notes.is_known().then(|| Lesson::forget(self.name.clone()));
+        }
+        let scheme = if base.scheme() == "http" { Scheme::Http } else { Scheme::Https };
+        let challenge = self.known().and_then(|Known { challenge, whence }| match whence {
+            Whence::Named(at) => Some(Named { challenge, at }),
+            Whence::Guess | Whence::Memory => None,
+        });
+        let learned = Learned {
+            // For others it is beyond doubt.
+            scheme: Some(scheme).filter(|_| self.name.may_be_http()),
+            challenge,
+            ..Learned::default()
+        };
+        self.notes.lesson(&self.name, learned, self.tokens.all(), !self.guesses())
     }
 }

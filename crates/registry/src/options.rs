@@ -33,6 +33,9 @@ pub struct Options {
     /// Where uploads are kept in mind that may go on after this process; a folder for this user alone, which is made where
     /// it is missing. Without it, or where it cannot be used, they go on within this process only.
     pub state: Option<PathBuf>,
+    /// The directory where is kept what is to be remembered between runs (mode 0700; made where it is not there). One
+    /// that is another user's, or that others may use, is left alone. `None` remembers nothing.
+    pub memory: Option<PathBuf>,
     /// Hears of retries and of registries' warnings.
     pub observer: Arc<dyn Observer>,
 }
@@ -50,6 +53,7 @@ impl Default for Options {
             retries: Retries::default(),
             jobs: 32,
             state: None,
+            memory: None,
             observer: Arc::new(Silent),
         }
     }
@@ -68,6 +72,7 @@ impl std::fmt::Debug for Options {
             .field("retries", &self.retries)
             .field("jobs", &self.jobs)
             .field("state", &self.state)
+            .field("memory", &self.memory)
             .finish_non_exhaustive()
     }
 }

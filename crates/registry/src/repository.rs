@@ -295,18 +295,27 @@ impl Store for RegistryStore {
     }
 
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
-        match self.head(selector).await {
-            Ok(Some(descriptor)) => Ok(descriptor),
-            // Some registries leave headers out or answer HEAD with whatever; the manifest itself tells.
-            Ok(None) => Ok(self.manifest(selector).await?.descriptor()),
-            Err(error) if is_about_head(&error) => Ok(self.manifest(selector).await?.descriptor()),
+        if self.host.notes.features().head == Some(false) {
+            return Ok(self.manifest(selector).await?.descriptor());
+        }
+        let refusal = match self.head(selector).await {
+            Ok(Some(descriptor)) => return Ok(descriptor),
+            // Some registries leave headers out; the manifest itself tells.
+            Ok(None) => None,
+            // Some answer HEAD with whatever.
+            Err(error) if is_about_head(&error) => Some(error.kind()),
             // Nexus knows no HEAD and answers 404. Where nothing was written yet, a 404 is no surprise: there a second
             // question would be one too many for each new image.
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && !self.writes => {
-                Ok(self.manifest(selector).await?.descriptor())
+                Some(Kind::NotFound)
             }
-            Err(error) => Err(error.doing(format!("resolving {}", self.reference(selector)))),
+            Err(error) => return Err(error.doing(format!("resolving {}", self.reference(selector)))),
+        };
+        let manifest = self.manifest(selector).await?;
+        if matches!(refusal, Some(Kind::NotFound | Kind::Unsupported)) {
+            self.host.notes.note(|features| features.head = Some(false));
         }
+        Ok(manifest.descriptor())
     }
 
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
@@ -342,6 +351,9 @@ impl Store for RegistryStore {
 
     async fn contains(&self, blob: &Descriptor) -> Result<bool, StoreError> {
         let found = self.has_blob(&blob.digest).await;
+        if matches!(found, Ok(true)) {
+            self.host.notes.put(&blob.digest, self.repository.path());
+        }
         found.map_err(|error| error.doing(format!("looking for blob {} in {}", blob.digest, self.repository)))
     }
 
@@ -361,7 +373,11 @@ impl Store for RegistryStore {
     async fn write(&self, blob: &Descriptor, origin: Option<&Repository>) -> Result<Opened, StoreError> {
         let origin = origin.filter(|origin| origin.registry() == self.repository.registry());
         let target = self.target();
-        target.begin(blob, origin).await.map_err(|error| error.doing(target.doing(blob)))
+        let outcome = target.begin(blob, origin).await;
+        if matches!(outcome, Ok(Opened::Mounted | Opened::Existed)) {
+            target.has(blob);
+        }
+        outcome.map_err(|error| error.doing(target.doing(blob)))
     }
 
     async fn kept(&self, blob: &Descriptor) -> u64 {
@@ -378,6 +394,11 @@ impl Store for RegistryStore {
 
     fn pace(&self) -> Option<&Arc<Pace>> {
         Some(&self.host.pace)
+    }
+
+    fn seen(&self, blob: &Descriptor) -> Option<Repository> {
+        let path = self.host.seen(&blob.digest, self.repository.path())?;
+        Repository::new(self.repository.registry().clone(), &path).ok()
     }
 }
 

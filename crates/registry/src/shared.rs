@@ -10,6 +10,7 @@ use store::Event;
 use url::Url;
 
 use crate::journal::Journal;
+use crate::memory::Memory;
 use crate::transport::{Transport, is_loopback};
 use crate::{Error, Options, redact, warning};
 
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) transport: Transport,
     /// The uploads that may go on; opened by the first.
     journal: OnceLock<Arc<Journal>>,
+    pub(crate) memory: Option<Memory>,
     /// Warnings that were told already.
     warned: Mutex<BTreeSet<String>>,
 }
@@ -26,7 +28,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options, keychain: Keychain) -> Self {
         let transport = Transport::new(&options, keychain.http_headers());
-        Self { options, keychain, transport, journal: OnceLock::new(), warned: Mutex::default() }
+        let memory = Memory::new(&options, keychain.http_headers());
+        Self { options, keychain, transport, memory, journal: OnceLock::new(), warned: Mutex::default() }
     }
 
     /// Credentials travel over https, over http only to this machine itself or where the user said so.

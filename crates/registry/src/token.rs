@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth::{Credential, Secret};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::{Client, RequestBuilder};
@@ -18,7 +20,8 @@ use crate::error::Error;
 use crate::exchange::{
     REDIRECTS, asked_patience, basic, is_worth_another, read_bounded, redirect, status_error,
 };
-use crate::host::Host;
+use crate::host::{Host, granted};
+use crate::memory::{KeptToken, Moment, Salt};
 use crate::redact;
 use crate::scope::Scope;
 use crate::transport::Lane;
@@ -50,11 +53,62 @@ pub(crate) struct Tokens {
 /// later tries again.
 type Fetch = Arc<OnceCell<Result<Secret, Arc<Error>>>>;
 
-struct Token {
+/// A token that the token server gave in this run.
+#[derive(Clone)]
+pub(crate) struct Token {
     scopes: Vec<Scope>,
     secret: Secret,
+    /// Whom it was given to.
+    credential: Credential,
+    /// When it was asked for.
+    asked: Moment,
+    life: Duration,
     /// From here on it is renewed rather than used.
     renew_at: Instant,
+}
+
+impl Token {
+    /// The token as it may be remembered. One that is as good as the credential may not: GitHub's registry answers a
+    /// password with the same password in base64. Nor is one remembered that says that it is for less than was asked:
+    /// the user may get the right to the rest.
+    pub(crate) fn kept(&self, salt: &Salt) -> Option<KeptToken> {
+        let secret = match &self.credential {
+            Credential::Anonymous => None,
+            Credential::Basic { password, .. } => Some(password),
+            Credential::IdentityToken { token, .. } | Credential::RegistryToken(token) => Some(token),
+        };
+        if secret.is_some_and(|secret| reveals(self.secret.expose(), secret.expose())) {
+            return None;
+        }
+        if let Some(granted) = granted(&self.secret)
+            && !Scope::covers(&Scope::parse_list(&granted.join(" ")), &self.scopes)
+        {
+            return None;
+        }
+        Some(KeptToken {
+            identity: salt.identity(&self.credential),
+            scopes: self.scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" "),
+            token: self.secret.clone(),
+            asked: self.asked,
+            life: self.life.as_secs(),
+        })
+    }
+}
+
+/// Whether a secret stands in a token: as it is, or in base64 as the whole or as a part between dots.
+fn reveals(token: &str, secret: &str) -> bool {
+    let stands_in = |text: &[u8]| text.windows(secret.len().max(1)).any(|part| part == secret.as_bytes());
+    let decoded = |part: &str| {
+        let part = part.trim_end_matches('=').replace('-', "+").replace('_', "/");
+        STANDARD_NO_PAD.decode(part).ok()
+    };
+    stands_in(token.as_bytes()) || token.split('.').filter_map(decoded).any(|part: Vec<u8>| stands_in(&part))
+}
+
+/// How long a token is used of its life: until a tenth is left, so that a request on its way still finds it good.
+pub(crate) fn use_of(life: Duration) -> Duration {
+    let life = life.min(LONGEST_LIFE);
+    life.saturating_sub((life / 10).min(Duration::from_secs(30)))
 }
 
 impl Tokens {
@@ -70,6 +124,9 @@ impl Tokens {
             let mut fetches = lock(&self.fetches);
             // Looked for under the lock, as a fetch ends by making its token known.
             if let Some(secret) = self.find(scopes) {
+                return Ok(secret);
+            }
+            if let Some(secret) = host.notes.token(credential, scopes) {
                 return Ok(secret);
             }
             let covering = fetches.iter().find(|(fetched, _)| Scope::covers(fetched, scopes));
@@ -97,6 +154,11 @@ impl Tokens {
     /// Forgets a token that a registry did not take.
     pub(crate) fn forget(&self, secret: &Secret) {
         lock(&self.known).retain(|token| token.secret != *secret);
+    }
+
+    /// All tokens of this run.
+    pub(crate) fn all(&self) -> Vec<Token> {
+        lock(&self.known).clone()
     }
 
     fn find(&self, scopes: &[Scope]) -> Option<Secret> {
@@ -152,12 +214,11 @@ async fn ask(
     scopes: &[Scope],
     credential: &Credential,
 ) -> Result<Token, Error> {
-    let asked_at = Instant::now();
+    let (asked, asked_at) = (Moment::now(), Instant::now());
     let (answer, secret) = request(host, bearer, scopes, credential).await?;
-    // Renewed when a tenth of its life is left, so that a request on its way still finds it good.
     let life = answer.life();
-    let renew_at = asked_at + life.saturating_sub((life / 10).min(Duration::from_secs(30)));
-    Ok(Token { scopes: scopes.to_vec(), secret, renew_at })
+    let renew_at = asked_at + use_of(life);
+    Ok(Token { scopes: scopes.to_vec(), secret, credential: credential.clone(), asked, life, renew_at })
 }
 
 /// Asks the token server; the answer, and the token in it.
@@ -240,7 +301,8 @@ impl Question {
         let shared = &host.shared;
         let started = Instant::now();
         let retries = shared.options.retries;
-        let mut waits = retries.schedule();
+        // A token server that is only remembered is not worth waiting for.
+        let mut waits = retries.schedule().take(if host.guesses() { 0 } else { usize::MAX });
         let mut attempts = 0;
         loop {
             attempts += 1;

@@ -81,6 +81,11 @@ impl Target {
         Ok(self.anew(blob, record, session?))
     }
 
+    /// Notes that the repository has a blob.
+    pub(crate) fn has(&self, blob: &Descriptor) {
+        self.host.notes.put(&blob.digest, self.repository.path());
+    }
+
     /// What is being done, for errors.
     pub(crate) fn doing(&self, blob: &Descriptor) -> String {
         format!("writing blob {} to {}", blob.digest, self.repository)

@@ -20,6 +20,8 @@ pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
     let there = beside(&folder.join("there")).await?.to_string();
     let mut quiet = context.anonymous();
     quiet.settings.platform = PlatformChoice::All;
+    // These registries are never seen again.
+    quiet.settings.remembers = false;
     picture::push(&quiet, &here).await?;
 
     let stage = Stage::new(&quiet, &context.ui);

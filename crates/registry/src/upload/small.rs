@@ -73,6 +73,8 @@ impl Writer for SmallWriter {
         let doing = self.doing();
         let Self { target, blob, verifier, bytes } = *self;
         verifier.finish().map_err(|error| StoreError::verify(&doing, error))?;
-        target.send(&blob, bytes.freeze()).await.map_err(|error| error.doing(doing))
+        target.send(&blob, bytes.freeze()).await.map_err(|error| error.doing(doing))?;
+        target.has(&blob);
+        Ok(())
     }
 }

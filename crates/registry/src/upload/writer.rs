@@ -253,6 +253,7 @@ impl Writer for RegistryWriter {
         }
         self.leaves = false;
         self.trail.end();
+        self.target.has(&self.blob);
         Ok(())
     }
 

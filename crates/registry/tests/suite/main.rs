@@ -9,6 +9,7 @@ mod conformance;
 mod deletion;
 mod dialects;
 mod manifests;
+mod memory;
 mod rate_limit;
 mod raw;
 mod referrers;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::Server;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::memory;
 use crate::ui::Ui;
 
 /// Log in to a registry: keep a user and a password for it
@@ -58,6 +59,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let credential = Credential::Basic { username, password };
     if args.check {
         let keychain = Keychain::load(&Context::locations())?.given(credential.clone());
+        // What an earlier login was given says nothing of this one.
+        let mut context = context.clone();
+        context.settings.remembers = false;
         let client = context.client_of(keychain)?;
         let looked = client.check(&registry).await.map_err(|error| match error.kind() {
             Kind::Unauthorized | Kind::Denied => Failure::new(&error)
@@ -77,6 +81,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             kept.path.display()
         ));
     }
+    memory::forget(ui, &registry);
     ui.log(&format!("logged in via {}", kept.path.display()));
     Ok(())
 }

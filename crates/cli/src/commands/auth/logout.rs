@@ -3,11 +3,12 @@ use auth::Origin;
 use super::{Server, login};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::memory;
 
 /// Log out of a registry: forget the user and the password for it
 ///
-/// In docker's configuration file, and in the credential helper that it names. What podman keeps stays; hoist says so
-/// if it still answers.
+/// In docker's configuration file, in the credential helper that it names, and what hoist itself remembers of the
+/// registry. What podman keeps stays; hoist says so if it still answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The registry
@@ -17,6 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let Server { registry, .. } = args.server.parse()?;
+    memory::forget(&context.ui, &registry);
     let forgotten = auth::logout(&Context::locations(), registry.as_str()).await.map_err(login::hinted)?;
     context.ui.log(&format!("logged out via {}", forgotten.path.display()));
     // Done it is, whatever else is wrong with the files.

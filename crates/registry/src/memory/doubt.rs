@@ -1,0 +1,69 @@
+//! What was remembered, and proves wrong: it costs one request, and is never an error.
+
+use std::error::Error as StdError;
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+use reqwest::Response;
+use url::Url;
+
+use crate::host::{Authorization, Host};
+use crate::trouble::Trouble;
+
+impl Host {
+    /// Looks at what came of a request, and forgets what misled it. Then the request is to begin again, at the URL that
+    /// is returned, as if nothing had been remembered.
+    pub(crate) async fn misled(
+        &self,
+        url: &Url,
+        used: &Authorization,
+        outcome: &Result<Response, Box<dyn StdError + Send + Sync>>,
+    ) -> Option<Url> {
+        if let Some(found) = self.found_base.get().filter(|_| self.is_misspelt(url)) {
+            // Another request has found it out in the meantime.
+            return Some(at(found, url));
+        }
+        if !self.is_own(url) {
+            return None;
+        }
+        match outcome {
+            // Servers that want TLS answer plain http with a 400, if at all.
+            Ok(response) if response.status() != StatusCode::BAD_REQUEST => {
+                self.answered.store(true, Ordering::Relaxed);
+                let refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                (refused && self.doubts(used)).then(|| url.clone())
+            }
+            Err(error) if Trouble::of(error.as_ref()) == Some(Trouble::Timeout) => None,
+            _ if self.answered.load(Ordering::Relaxed) => None,
+            _ => self.other_scheme(url).await,
+        }
+    }
+
+    /// The same URL by the scheme that the registry speaks, if it is not the one that was remembered.
+    async fn other_scheme(&self, url: &Url) -> Option<Url> {
+        self.notes.scheme()?;
+        let found = self.found_base.get_or_try_init(|| self.find_base()).await.ok()?;
+        (found.origin() != url.origin()).then(|| at(found, url))
+    }
+
+    /// The URL, where it was made of a base that was remembered wrongly.
+    pub(crate) fn set_right(&self, url: Url) -> Url {
+        match self.found_base.get().filter(|_| self.is_misspelt(&url)) {
+            Some(found) => at(found, &url),
+            None => url,
+        }
+    }
+
+    /// Whether a URL was made of what was remembered, and another scheme has been found since.
+    fn is_misspelt(&self, url: &Url) -> bool {
+        !self.is_own(url) && self.base.get().is_some_and(|wrong| wrong.origin() == url.origin())
+    }
+}
+
+/// The URL with another scheme, host and port.
+fn at(base: &Url, url: &Url) -> Url {
+    let mut moved = base.clone();
+    moved.set_path(url.path());
+    moved.set_query(url.query());
+    moved
+}
