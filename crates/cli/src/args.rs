@@ -27,6 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Options of all verbs")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Global {
     /// Allow plain http and any TLS certificate
     #[arg(long, global = true)]

@@ -14,7 +14,6 @@ use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
-use crate::memory;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -133,7 +132,7 @@ impl Context {
         options.state = state_folder(|name| std::env::var_os(name)).map(|folder| folder.join("uploads"));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
-        options.memory = memory::directory().filter(|_| settings.remembers);
+        options.memory.clone_from(&settings.memory);
         Ok(options)
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use registry::AllowedHost;
 use crate::access::Access;
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::memory;
 
 /// What all commands go by.
 #[derive(Clone, Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct Settings {
     pub(crate) crane: bool,
     pub(crate) insecure: bool,
     pub(crate) allowed_hosts: Vec<AllowedHost>,
-    /// Whether registries are remembered between runs.
-    pub(crate) remembers: bool,
+    /// Where registries are remembered between runs.
+    pub(crate) memory: Option<PathBuf>,
     /// How all registries are reached, where nothing else is said of one.
     pub(crate) access: Access,
     pub(crate) platform: PlatformChoice,
@@ -43,7 +44,7 @@ impl Settings {
             crane: is_crane(program),
             insecure: global.insecure,
             allowed_hosts: global.allow_host.clone(),
-            remembers: !global.no_cache,
+            memory: if global.no_cache { None } else { memory::directory() },
             access: global.access.clone(),
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,

@@ -96,6 +96,8 @@ impl Client {
     pub async fn check(&self, registry: &RegistryName) -> Result<bool, store::Error> {
         let check = async {
             let host = self.host(registry);
+            // A token of an earlier run says nothing of the credential.
+            host.forget_remembered();
             let url = host.url("").await?;
             host.send(question(&url)).await?;
             Ok(!matches!(host.authorization(&url, &[], "").await?, Authorization::Unasked))

@@ -100,12 +100,7 @@ impl Host {
             };
             attempts += 1;
             let effort = || (attempts, started.elapsed());
-            let transport = &self.shared.transport;
-            let client = if dropped {
-                transport.fresh(request.lane, &url, sender)?
-            } else {
-                transport.client(request.lane, &url, sender)?
-            };
+            let client = self.shared.transport.client_of(request.lane, &url, sender, dropped)?;
             if self.is_own(&url) {
                 self.patience().await;
             }

@@ -366,9 +366,14 @@ impl Host {
         if let Authorization::Token(token) = inner.as_ref() {
             self.tokens.forget(token);
         }
+        self.forget_remembered();
+        true
+    }
+
+    /// Does not count on what was remembered of being let in.
+    pub(crate) fn forget_remembered(&self) {
         self.notes.refuse_tokens();
         self.forget_challenge();
-        true
     }
 
     fn forget_challenge(&self) {

@@ -140,14 +140,7 @@ impl Memory {
     fn try_keep(&self, lessons: Vec<Lesson>) -> io::Result<()> {
         let directory = Directory::create(&self.directory)?;
         let locked = directory.lock()?;
-        let salt = match locked.read(SALT)?.and_then(|salt| Salt::of(&salt)) {
-            Some(salt) => salt,
-            None => {
-                let salt = Salt::random().ok_or_else(|| io::Error::other("there are no random numbers"))?;
-                locked.replace(SALT, salt.as_bytes())?;
-                salt
-            }
-        };
+        let salt = salt(&locked)?;
         for lesson in lessons {
             self.keep_lesson(&locked, &salt, lesson)?;
         }
@@ -226,6 +219,16 @@ pub fn forget(directory: &Path, registry: &RegistryName) -> io::Result<()> {
     let locked = directory.lock()?;
     locked.remove(&file(registry, RECORD))?;
     locked.remove(&file(registry, PLACES))
+}
+
+/// The salt of a directory, or a new one.
+fn salt(locked: &Locked<'_>) -> io::Result<Salt> {
+    if let Some(salt) = locked.read(SALT)?.and_then(|salt| Salt::of(&salt)) {
+        return Ok(salt);
+    }
+    let salt = Salt::random().ok_or_else(|| io::Error::other("there are no random numbers"))?;
+    locked.replace(SALT, salt.as_bytes())?;
+    Ok(salt)
 }
 
 fn file(registry: &RegistryName, ending: &str) -> String {

@@ -177,7 +177,8 @@ impl Transport {
         self.client_of(lane, url, sent_from, true)
     }
 
-    fn client_of(
+    /// Either of the two.
+    pub(crate) fn client_of(
         &self,
         lane: Lane,
         url: &Url,

@@ -21,6 +21,7 @@ mod help;
 mod json;
 mod ls;
 mod man;
+mod memory;
 mod pace;
 mod peers;
 mod proxies;

@@ -59,9 +59,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let credential = Credential::Basic { username, password };
     if args.check {
         let keychain = Keychain::load(&Context::locations())?.given(credential.clone());
-        // What an earlier login was given says nothing of this one.
+        // Whether it is kept is not known yet.
         let mut context = context.clone();
-        context.settings.remembers = false;
+        context.settings.memory = None;
         let client = context.client_of(keychain)?;
         let looked = client.check(&registry).await.map_err(|error| match error.kind() {
             Kind::Unauthorized | Kind::Denied => Failure::new(&error)
