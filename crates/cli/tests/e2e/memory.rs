@@ -55,10 +55,12 @@ impl Place {
 
 /// All files of a directory in one text.
 fn text(directory: &Path) -> String {
-    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    files
-        .map(|file| format!("{}\n{}\n", file.display(), String::from_utf8_lossy(&fs::read(&file).unwrap())))
-        .collect()
+    let file = |path: PathBuf| {
+        let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        [path.display().to_string(), content].join("\n")
+    };
+    let files = fs::read_dir(directory).unwrap().map(|entry| file(entry.unwrap().path()));
+    files.collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -44,15 +44,15 @@ impl Directory {
 
     /// The content of a file; `None` if it is not there.
     pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match self.open_file(name, OFlags::RDONLY) {
+        let mut file = match self.open_file(name, OFlags::RDONLY) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             outcome => outcome?,
         };
-        let mut content = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > LARGEST {
+        if file.metadata()?.len() > LARGEST {
             return Err(io::Error::other(format!("{name} is too large")));
         }
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
         Ok(Some(content))
     }
 
