@@ -128,6 +128,7 @@ impl Host {
         shared.transport.add_registry(&name);
         let pace = Pace::new(name.as_str(), shared.options.jobs);
         let notes = Notebook::new(shared.memory.as_ref().map(|memory| memory.recall(&name)));
+        let uploads = Habits::of(notes.features());
         let challenge = notes.challenge().map(|challenge| Known { challenge, whence: Whence::Memory });
         Self {
             shared,
@@ -140,7 +141,7 @@ impl Host {
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
             drops: AtomicBool::new(false),
-            uploads: Habits::default(),
+            uploads,
             zone: Mutex::default(),
             notes,
         }
@@ -402,6 +403,7 @@ impl Host {
             // For others it is beyond doubt.
             scheme: Some(scheme).filter(|_| self.name.may_be_http()),
             challenge,
+            features: self.uploads.features(),
             ..Learned::default()
         };
         self.notes.lesson(&self.name, learned, self.tokens.all(), !self.guesses())

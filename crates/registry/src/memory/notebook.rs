@@ -116,7 +116,7 @@ impl Notebook {
         let record = &self.recollection.record;
         let learned = Learned {
             scheme: learned.scheme.filter(|&scheme| record.scheme != Some(scheme)),
-            features: self.seen_now(),
+            features: learned.features.or(self.seen_now()).beyond(record.features(Moment::now())),
             refused: record.part(asked, self.refused.load(Ordering::Relaxed)),
             ..learned
         };

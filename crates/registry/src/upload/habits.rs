@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::memory::Features;
+
 /// So small a blob is sent with the request that would open its session, though the registry may not know that, and then
 /// gets it again.
 const UNASKED: u64 = 64 << 10;
@@ -30,6 +32,24 @@ struct Known {
 }
 
 impl Habits {
+    /// What earlier runs have seen.
+    pub(crate) fn of(features: Features) -> Self {
+        let Features { single_post: single, longest_body: most, anonymous_mount, .. } = features;
+        Self(Mutex::new(Known { single, most, mounts: anonymous_mount == Some(true), unmounted: 0 }))
+    }
+
+    /// What later runs may begin with. That mounts from anywhere were not honoured says little: the blobs may have been
+    /// nowhere.
+    pub(crate) fn features(&self) -> Features {
+        let known = self.known();
+        Features {
+            single_post: known.single,
+            longest_body: known.most,
+            anonymous_mount: known.mounts.then_some(true),
+            ..Features::default()
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,5 +118,7 @@ mod tests {
         habits.mounted_anonymously(true);
         habits.mounted_anonymously(false);
         assert!(habits.may_mount_anonymously(), "it is offered, and the blob was nowhere");
+        let later = Habits::of(habits.features());
+        assert_eq!((later.small(), later.most(), later.may_mount_anonymously()), (None, Some(5), true));
     }
 }

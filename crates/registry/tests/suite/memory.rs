@@ -11,7 +11,7 @@ use registry::{Client, Options, RegistryStore};
 use serde_json::{Value, json};
 use store::{Error, Kind, Store};
 use tempfile::TempDir;
-use testkit::{Answer, Authority, DockerRegistry, FaultRegistry, Relay, Route, TokenServer, images};
+use testkit::{Answer, Authority, DockerRegistry, FaultRegistry, Relay, Request, Route, TokenServer, images};
 
 use crate::support::{
     REPOSITORY, challenge, descriptor, keychain, login, noise, options, passed, put, repository, tag, write,
@@ -468,4 +468,23 @@ async fn without_a_memory_nothing_is_written() {
     assert!(store.contains(&blob).await.unwrap());
     client.remember();
     assert!(!place.directory().exists());
+}
+
+#[tokio::test]
+async fn how_blobs_are_taken_is_known() {
+    let registry = FaultRegistry::start();
+    // It opens a session whatever comes with the request.
+    let location = "/v2/demo/web/blobs/uploads/1";
+    registry.on(Route::new("POST", "*"), Answer::status(202).header("Location", location));
+    registry.on(Route::new("PUT", "/v2/demo/web/blobs/*"), Answer::status(201));
+    let (place, address) = (Place::new(), registry.address());
+    for _ in 0..3 {
+        let (client, store) = place.store(&address, REPOSITORY, Keychain::default());
+        write(&store, b"content").await.unwrap();
+        client.remember();
+        let requests = registry.requests();
+        let tried = |request: &&Request| request.method == "POST" && !request.parameters("digest").is_empty();
+        assert_eq!(requests.iter().filter(tried).count(), 1, "{requests:?}");
+    }
+    assert_eq!(place.record(&address)["features"], json!({"single_post": false}));
 }
