@@ -9,6 +9,7 @@ mod failure;
 mod jq;
 mod json;
 mod output;
+mod place;
 mod progress;
 mod rate;
 mod settings;
