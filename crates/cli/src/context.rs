@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::{Keychain, Locations};
-use oci::{Reference, Repository};
+use oci::Repository;
 use registry::{Client, Options, RegistryStore};
 use store::{Event, Observer};
 use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
+use crate::place::{Place, Source};
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -93,10 +94,14 @@ impl Context {
         Ok(self.client()?.repository(repository))
     }
 
-    /// Parses a reference and opens its repository to read from.
-    pub(crate) fn open(&self, reference: &str) -> Result<(RegistryStore, Reference), Failure> {
-        let reference: Reference = reference.parse()?;
-        Ok((self.store(reference.repository())?, reference))
+    /// Takes apart what was typed.
+    pub(crate) fn place(&self, typed: &str) -> Result<Place, Failure> {
+        Place::parse(typed, self.settings.crane)
+    }
+
+    /// Takes apart what was typed and opens it to read from.
+    pub(crate) fn open(&self, typed: &str) -> Result<Source, Failure> {
+        self.place(typed)?.open(self)
     }
 
     /// A temporary folder that is gone when the program ends, however it ends.

@@ -205,6 +205,12 @@ impl From<oci::ReferenceError> for Failure {
     }
 }
 
+impl From<local::LayoutNameError> for Failure {
+    fn from(error: local::LayoutNameError) -> Self {
+        Self::new(error)
+    }
+}
+
 impl From<auth::Error> for Failure {
     fn from(error: auth::Error) -> Self {
         Self::new(error)

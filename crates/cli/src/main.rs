@@ -10,6 +10,7 @@ mod jq;
 mod json;
 mod memory;
 mod output;
+mod place;
 mod progress;
 mod rate;
 mod settings;

@@ -11,13 +11,14 @@ use serde_json::Value;
 type Names = BTreeSet<String>;
 
 /// Every crate of the workspace, and the crates of the workspace that it may stand on.
-const FLOORS: [(&str, &[&str]); 10] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("hoist-oci", &[]),
     ("hoist-store", &["hoist-oci"]),
     ("hoist-layer", &["hoist-oci"]),
     ("hoist-auth", &["hoist-oci"]),
     ("hoist-server", &["hoist-oci"]),
     ("hoist-registry", &["hoist-oci", "hoist-store", "hoist-auth"]),
+    ("hoist-local", &["hoist-oci", "hoist-store"]),
     ("hoist-transfer", &["hoist-oci", "hoist-store"]),
     ("hoist-image", &["hoist-oci", "hoist-store", "hoist-layer", "hoist-transfer"]),
     (
@@ -29,6 +30,7 @@ const FLOORS: [(&str, &[&str]); 10] = [
             "hoist-auth",
             "hoist-server",
             "hoist-registry",
+            "hoist-local",
             "hoist-transfer",
             "hoist-image",
         ],

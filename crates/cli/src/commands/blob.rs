@@ -1,5 +1,4 @@
 use futures_util::TryStreamExt;
-use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -15,11 +14,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.blob)?;
-    let Some(digest) = reference.digest() else {
+    let place = context.place(&args.blob)?;
+    let Some(digest) = place.digest() else {
         return Err(Failure::new(format_args!("a blob is named by its digest: {} has none", args.blob))
             .hint("write REPOSITORY@sha256:…, as `hoist manifest` shows it"));
     };
+    let store = place.open(context)?.store;
     let blob = store.resolve_blob(&digest).await?;
     let mut bytes = store::verified(store.read(&blob, 0..blob.size).await?, &blob);
     while let Some(piece) = bytes.try_next().await? {

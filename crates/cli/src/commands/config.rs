@@ -1,6 +1,7 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Filter;
+use crate::place::Source;
 
 /// Print the configuration of an image
 ///
@@ -16,8 +17,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.image)?;
+    let Source { store, selector, .. } = context.open(&args.image)?;
     let platform = context.settings.platform.one_or_default();
-    let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
-    args.filter.print(&context.ui, &image::config(&store, &manifest).await?)
+    let manifest = transfer::select(&*store, &selector, &platform).await?;
+    args.filter.print(&context.ui, &image::config(&*store, &manifest).await?)
 }

@@ -1,17 +1,20 @@
 mod dry_run;
+mod ends;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use oci::{Reference, Repository};
 use transfer::{Options, Transfer};
 
 use crate::access::Sides;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::rate::Rate;
+
+use ends::Ends;
 
 /// Copy an image from one place to another, with all platforms and equal digests
 #[derive(Debug, clap::Args)]
@@ -51,11 +54,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let from: Reference = args.source.parse()?;
-    let to: Reference = args.destination.parse()?;
+    let (from, to) = (context.place(&args.source)?, context.place(&args.destination)?);
     if args.all_tags {
-        for (reference, typed) in [(&from, &args.source), (&to, &args.destination)] {
-            if reference.tag().is_some() || reference.digest().is_some() {
+        for (place, typed) in [(&from, &args.source), (&to, &args.destination)] {
+            if place.is_one_image() {
                 return Err(Failure::new(format_args!(
                     "{typed} names one image; --all-tags copies a repository"
                 ))
@@ -69,9 +71,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     }
     let jobs = usize::try_from(args.jobs).ok().and_then(NonZeroUsize::new);
     let context = &jobs.map_or_else(|| context.clone(), |jobs| context.with_jobs(jobs));
-    let (source, destination) = sides(context, &args.sides, from.repository(), to.repository())?;
-    let source = source.store(from.repository())?;
-    let destination = destination.store(to.repository())?.for_push(Some(from.repository()));
+    let (source, destination) = sides(context, &args.sides, &from, &to)?;
+    let (contexts, places) = ([&source, &destination], [&from, &to]);
+    let ends =
+        if args.all_tags { Ends::open_all(contexts, places)? } else { Ends::open(contexts, places).await? };
     let default = Options::default();
     let options = Options {
         platform: context.settings.platform.one().cloned(),
@@ -81,17 +84,17 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         bandwidth: args.bwlimit.map(|rate| rate.0),
         ..default
     };
-    let typed = (to.to_string(), args.destination.clone());
+    let full = ends.image.as_ref().map_or_else(|| to.repository(), |[_, name]| to.named(name));
+    let typed = (full, args.destination.clone());
     let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
-    let transfer =
-        Transfer::new(Arc::new(source), Arc::new(destination), options, Arc::clone(&progress) as _);
-    if args.dry_run {
-        let preview = transfer.preview(&from.selector(), &to.selector()).await?;
+    let transfer = Transfer::new(ends.source, ends.destination, options, Arc::clone(&progress) as _);
+    if let (true, Some([from, to])) = (args.dry_run, &ends.image) {
+        let preview = transfer.preview(from, to).await?;
         progress.clear();
         return dry_run::print(&context.ui, &args.output, &args.destination, &preview);
     }
     context.ui.log(&format!("Copying from {} to {}", args.source, args.destination));
-    if args.all_tags {
+    let Some([from, to]) = &ends.image else {
         let copied = transfer.copy_tags().await?;
         progress.finish(&format!(
             "{} tags copied, {} were there, {} skipped: {} blobs moved ({}), {} mounted, {} were there",
@@ -103,35 +106,33 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             copied.mounted,
             copied.blobs_existed
         ));
-    } else {
-        let copied = transfer.copy(&from.selector(), &to.selector()).await?;
-        progress.finish(&format!(
-            "{} blobs moved ({}), {} mounted, {} were there",
-            copied.moved,
-            indicatif::HumanBytes(copied.bytes),
-            copied.mounted,
-            copied.existed
-        ));
-    }
+        return Ok(());
+    };
+    let copied = transfer.copy(from, to).await?;
+    progress.finish(&format!(
+        "{} blobs moved ({}), {} mounted, {} were there",
+        copied.moved,
+        indicatif::HumanBytes(copied.bytes),
+        copied.mounted,
+        copied.existed
+    ));
     Ok(())
 }
 
 /// The contexts of both sides.
-fn sides(
-    context: &Context,
-    sides: &Sides,
-    from: &Repository,
-    to: &Repository,
-) -> Result<(Context, Context), Failure> {
+fn sides(context: &Context, sides: &Sides, from: &Place, to: &Place) -> Result<(Context, Context), Failure> {
     let (source, destination) = (context.side(&sides.source), context.side(&sides.destination));
     let (ours, theirs) = (&source.settings.access, &destination.settings.access);
-    let two = from.registry() != to.registry();
     // One registry's password is no other registry's business.
-    if two && context.settings.access.username.is_some() && ours.username == theirs.username {
+    if let (Place::Registry(from), Place::Registry(to)) = (from, to)
+        && from.repository().registry() != to.repository().registry()
+        && context.settings.access.username.is_some()
+        && ours.username == theirs.username
+    {
         return Err(Failure::new(format_args!(
             "--username does not say whose it is: {} or {}",
-            from.registry(),
-            to.registry()
+            from.repository().registry(),
+            to.repository().registry()
         ))
         .hint("write --src-username or --dst-username, and --src-password-file or the like"));
     }

@@ -1,9 +1,11 @@
-use oci::{Reference, Selector, Tag};
+use local::Layout;
+use oci::{Selector, Tag};
 use store::Store;
 use transfer::{DeleteOptions, Deleted};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::place::Place;
 
 /// Delete a tag, or a manifest by its digest
 ///
@@ -21,9 +23,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let reference: Reference = args.image.parse()?;
-    let store = context.store(reference.repository())?.for_delete();
-    let selector = reference.selector();
+    let place = context.place(&args.image)?;
+    let (store, selector): (Box<dyn Store>, Selector) = match &place {
+        Place::Registry(reference) => {
+            (Box::new(context.store(reference.repository())?.for_delete()), reference.selector())
+        }
+        Place::Layout(name) => {
+            let Some(selector) = name.selector() else {
+                return Err(Failure::new(format_args!("{} does not say what to delete", args.image))
+                    .hint("write oci:DIR:TAG or oci:DIR@DIGEST"));
+            };
+            (Box::new(Layout::open(name.directory())?), selector.clone())
+        }
+    };
     let options = DeleteOptions { force_digest: args.force_digest };
     let deleted = match selector {
         // crane asks nothing before.
@@ -31,12 +43,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             store.delete(&selector).await?;
             Deleted::Manifest { digest, tags: None }
         }
-        _ => transfer::delete(&store, &selector, options).await?,
+        _ => transfer::delete(&*store, &selector, options).await?,
     };
     let text = match deleted {
-        Deleted::Tag => format!("deleted tag {reference}; its manifest stays"),
+        Deleted::Tag => format!("deleted tag {}; its manifest stays", place.named(&selector)),
         Deleted::Manifest { digest, tags } => {
-            let named = Reference::new(reference.repository().clone(), digest.into());
+            let named = place.named(&digest.into());
             format!("deleted manifest {named}{}", along(tags.as_deref()))
         }
     };

@@ -1,10 +1,10 @@
-use oci::{Descriptor, Reference, Selector};
+use oci::Descriptor;
 use serde::Serialize;
-use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::place::Source;
 
 /// Print the digest of an image
 ///
@@ -30,21 +30,20 @@ struct Document {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.image)?;
-    let selector = reference.selector();
+    let Source { store, selector, place } = context.open(&args.image)?;
     let image = match context.settings.platform.one() {
         Some(platform) => {
-            let manifest = transfer::select(&store, &selector, platform).await?;
+            let manifest = transfer::select(&*store, &selector, platform).await?;
             Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }
         }
         None => store.resolve(&selector).await?,
     };
-    let named = Reference::new(reference.repository().clone(), Selector::Digest(image.digest));
+    let named = place.named(&image.digest.into());
     if args.output.wants_json() {
-        return args.output.print(&context.ui, &Document { reference: named.to_string(), image });
+        return args.output.print(&context.ui, &Document { reference: named, image });
     }
     if args.full_ref {
-        return context.ui.println(&named.to_string());
+        return context.ui.println(&named);
     }
     context.ui.println(&image.digest.to_string())
 }

@@ -8,6 +8,7 @@ use image::Export;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::place::Source;
 use crate::progress::Progress;
 
 /// Write the merged file system of an image as a tar archive
@@ -42,12 +43,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.image)?;
+    let Source { store, selector, .. } = context.open(&args.image)?;
     let platform = context.settings.platform.one_or_default();
-    let manifest = transfer::select(&store, &reference.selector(), &platform).await?;
+    let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let export = Export {
-        store: Arc::new(store),
+        store,
         observer: Arc::clone(&progress) as _,
         spool_folder: std::env::temp_dir(),
         spool_limit: args.spool_limit,

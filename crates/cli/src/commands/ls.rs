@@ -4,12 +4,12 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use futures_util::TryStreamExt;
 use globset::{GlobBuilder, GlobMatcher};
-use oci::{Reference, Repository, Tag};
-use store::Store;
+use oci::Tag;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::place::Place;
 use crate::versions::{Range, Version};
 
 /// List the tags in a repository
@@ -55,16 +55,12 @@ enum Sort {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let repository: Repository = args.repository.parse()?;
+    let place = Place::parse_repository(&args.repository, context.settings.crane)?;
     let shown = |tag: &Tag| {
-        if args.full_ref {
-            Reference::new(repository.clone(), tag.clone().into()).to_string()
-        } else {
-            tag.to_string()
-        }
+        if args.full_ref { place.named(&tag.clone().into()) } else { tag.to_string() }
     };
     let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
-    let store = context.store(&repository)?;
+    let store = place.store(context)?;
     let mut pages = store.tags();
     let mut listed = 0;
     let mut all = Vec::new();
@@ -88,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     all.truncate(limit);
     if args.output.wants_json() {
         let tags: Vec<String> = all.iter().map(shown).collect();
-        let document = serde_json::json!({"repository": repository.to_string(), "tags": tags});
+        let document = serde_json::json!({"repository": place.repository(), "tags": tags});
         return args.output.print(&context.ui, &document);
     }
     context.ui.print(all.iter().map(|tag| shown(tag) + "\n").collect::<String>().as_bytes())

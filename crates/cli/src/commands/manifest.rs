@@ -1,8 +1,7 @@
-use store::Store;
-
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Filter;
+use crate::place::Source;
 
 /// Print the manifest of an image
 ///
@@ -17,11 +16,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.image)?;
-    let selector = reference.selector();
+    let Source { store, selector, .. } = context.open(&args.image)?;
     let manifest = match context.settings.platform.one() {
         None => store.manifest(&selector).await?,
-        Some(platform) => transfer::select(&store, &selector, platform).await?,
+        Some(platform) => transfer::select(&*store, &selector, platform).await?,
     };
     args.filter.print(&context.ui, manifest.raw())
 }

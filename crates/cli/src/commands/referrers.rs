@@ -2,12 +2,13 @@ use std::num::NonZeroUsize;
 
 use futures_util::TryStreamExt;
 use oci::{Descriptor, Digest, Selector};
-use registry::{ReferrersSource, RegistryStore};
+use registry::ReferrersSource;
 use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::place::{Place, Source};
 
 /// When something was made (image specification, "Pre-Defined Annotation Keys").
 const CREATED: &str = "org.opencontainers.image.created";
@@ -15,7 +16,7 @@ const CREATED: &str = "org.opencontainers.image.created";
 /// List what refers to an image: signatures, SBOMs, attestations (+)
 ///
 /// Each with its digest, artifact type, the size of its manifest, and when it was made if it says so. As JSON:
-/// `{"subject": DIGEST, "via": "api" or "tag", "referrers": [DESCRIPTOR…]}`. With --platform, what refers to the image
+/// `{"subject": DIGEST, "via": "api", "tag" or "layout", "referrers": [DESCRIPTOR…]}`. With --platform, what refers to the image
 /// for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,29 +34,39 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let (store, reference) = context.open(&args.image)?;
-    let subject = subject(context, &store, reference.selector()).await?;
+    let Source { store, selector, place } = context.open(&args.image)?;
+    let subject = subject(context, &*store, selector).await?;
     let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
-    let mut source = ReferrersSource::Api;
-    let mut referrers = Vec::new();
-    let mut pages = store.find_referrers(&subject, args.artifact_type.as_deref());
-    while referrers.len() < limit
-        && let Some(page) = pages.try_next().await?
-    {
-        source = page.source;
-        referrers.extend(page.descriptors);
-    }
+    let artifact_type = args.artifact_type.as_deref();
+    let (mut referrers, via) = match &place {
+        Place::Registry(reference) => {
+            let mut via = "api";
+            let mut referrers = Vec::new();
+            let store = context.store(reference.repository())?;
+            let mut pages = store.find_referrers(&subject, artifact_type);
+            while referrers.len() < limit
+                && let Some(page) = pages.try_next().await?
+            {
+                via = match page.source {
+                    ReferrersSource::Api => "api",
+                    ReferrersSource::Tag => "tag",
+                };
+                referrers.extend(page.descriptors);
+            }
+            (referrers, via)
+        }
+        Place::Layout(_) => {
+            let pages: Vec<_> = store.referrers(&subject, artifact_type).try_collect().await?;
+            (pages.concat(), "layout")
+        }
+    };
     referrers.truncate(limit);
     if args.output.wants_json() {
-        let via = match source {
-            ReferrersSource::Api => "api",
-            ReferrersSource::Tag => "tag",
-        };
         let document =
             serde_json::json!({"subject": subject.to_string(), "via": via, "referrers": referrers});
         return args.output.print(&context.ui, &document);
     }
-    if source == ReferrersSource::Tag {
+    if via == "tag" {
         let tag = subject.fallback_tag();
         context.ui.log(&format!("{} keeps no list of referrers; this is that of tag {tag}", store.name()));
     }
@@ -66,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 /// The digest that the others refer to.
-async fn subject(context: &Context, store: &RegistryStore, selector: Selector) -> Result<Digest, Failure> {
+async fn subject(context: &Context, store: &dyn Store, selector: Selector) -> Result<Digest, Failure> {
     if let Some(platform) = context.settings.platform.one() {
         return Ok(transfer::select(store, &selector, platform).await?.digest());
     }

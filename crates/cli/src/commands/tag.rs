@@ -1,8 +1,10 @@
-use oci::{Reference, Selector, Tag};
+use local::Layout;
+use oci::{Selector, Tag};
 use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::place::Place;
 
 /// Give an image another tag, without moving a byte of it
 #[derive(Debug, clap::Args)]
@@ -16,16 +18,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let reference: Reference = args.image.parse()?;
+    let place = context.place(&args.image)?;
     let tag = Tag::new(&args.tag).map_err(|(at, reason)| {
         Failure::new(format_args!("could not parse tag: {}: {reason} (at character {})", args.tag, at + 1))
             .hint("the new tag stands alone, such as `v1`; the repository is that of the image")
     })?;
-    let store = context.store(reference.repository())?.for_push(None);
-    let manifest = store.manifest(&reference.selector()).await?;
+    let (store, from): (Box<dyn Store>, Selector) = match &place {
+        Place::Registry(reference) => {
+            (Box::new(context.store(reference.repository())?.for_push(None)), reference.selector())
+        }
+        Place::Layout(name) => {
+            let layout = Layout::open(name.directory())?;
+            let selector = name.selector().cloned().map_or_else(|| layout.only(), Ok)?;
+            (Box::new(layout), selector)
+        }
+    };
+    let manifest = store.manifest(&from).await?;
     let selector = Selector::Tag(tag);
     store.put_manifest(&selector, &manifest).await?;
-    let named = Reference::new(reference.repository().clone(), selector);
+    let named = place.named(&selector);
     context.ui.log(&format!("{named}: digest: {} size: {}", manifest.digest(), manifest.raw().len()));
     Ok(())
 }

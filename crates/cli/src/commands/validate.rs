@@ -45,15 +45,15 @@ struct Document<'a> {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     // The parser demands one of them.
     let image = args.image.or(args.remote).unwrap_or_default();
-    let (store, reference) = context.open(&image)?;
+    let source = context.open(&image)?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
-    let mut validation = Validation::new(Arc::new(store), Arc::clone(&progress) as _);
+    let mut validation = Validation::new(Arc::clone(&source.store), Arc::clone(&progress) as _);
     validation.fast = args.fast;
-    let report = image::validate(validation, &reference.selector(), context.settings.platform.one()).await;
+    let report = image::validate(validation, &source.selector, context.settings.platform.one()).await;
     progress.clear();
     let report = report?;
     if args.output.wants_json() {
-        let (reference, valid) = (reference.to_string(), report.is_valid());
+        let (reference, valid) = (source.name(), report.is_valid());
         args.output.print(&context.ui, &Document { reference, valid, fast: args.fast, report: &report })?;
     } else {
         context.ui.print(text(&image, &report).as_bytes())?;

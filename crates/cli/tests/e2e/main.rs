@@ -19,6 +19,7 @@ mod exports;
 mod guard;
 mod help;
 mod json;
+mod layouts;
 mod ls;
 mod man;
 mod memory;

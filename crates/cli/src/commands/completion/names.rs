@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
+use local::Layout;
 use oci::{Reference, RegistryName, Repository, View};
 use store::Store;
 use tokio::runtime::Handle;
@@ -58,11 +59,20 @@ impl Names {
             match wanted {
                 Wanted::Platform => self.platforms().await,
                 _ if word.contains('@') => Vec::new(),
+                _ if word.starts_with("oci:") => self.layout(word).await.unwrap_or_default(),
                 _ => self.references(wanted, word).await,
             }
         });
         found.retain(|name| name.starts_with(word));
         found
+    }
+
+    /// The tags of a layout, once its directory has been typed.
+    async fn layout(&self, word: &str) -> Option<Vec<String>> {
+        let (typed, _) = word.rsplit_once(':')?;
+        let layout = Layout::open(typed.strip_prefix("oci:")?).ok()?;
+        let tags = self.all(layout.tags()).await;
+        Some(tags.iter().map(|tag| format!("{typed}:{tag}")).collect())
     }
 
     async fn references(&self, wanted: Wanted, word: &str) -> Vec<String> {

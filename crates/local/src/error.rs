@@ -1,0 +1,170 @@
+//! What can go wrong in a layout.
+
+use std::io;
+use std::path::PathBuf;
+
+use oci::{ManifestError, Tag, VerifyError};
+use store::Kind;
+
+/// What can go wrong in a layout.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What it was about.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A part of the layout is a link: it could lead anywhere.
+    #[error("{} is a symbolic link, which nothing in a layout may be", .0.display())]
+    Link(PathBuf),
+    /// A part of the layout is a pipe, a device or the like.
+    #[error("{} is no regular file", .0.display())]
+    NoFile(PathBuf),
+    /// There is nothing, or nothing that is a directory.
+    #[error("there is no directory {}", .0.display())]
+    NoDirectory(PathBuf),
+    /// The directory has no `oci-layout`.
+    #[error("{} is no OCI image layout: it has no file oci-layout", .0.display())]
+    NoLayout(PathBuf),
+    /// A directory with other content, where a layout was to be made.
+    #[error("{} is not empty, and no OCI image layout: nothing was written", .0.display())]
+    NotEmpty(PathBuf),
+    /// The file `oci-layout` is not what it has to be.
+    #[error("{}: {reason}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `index.json` cannot be read.
+    #[error("{} is not valid: {reason}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file is larger than such a file may be.
+    #[error("{} has {size} bytes, more than the {limit} that are read", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        size: u64,
+        /// The most that is read, in bytes.
+        limit: u64,
+    },
+    /// No entry has the tag.
+    #[error("it has no tag {tag}{}", but(.others))]
+    NoTag {
+        /// The tag.
+        tag: Tag,
+        /// Those that it has.
+        others: Vec<Tag>,
+    },
+    /// Several manifests have the tag.
+    #[error("{count} manifests have the tag {tag}; a digest tells which")]
+    Ambiguous {
+        /// The tag.
+        tag: Tag,
+        /// How many there are.
+        count: usize,
+    },
+    /// Nothing says which manifest is meant.
+    #[error("{}", which(.tags, *.entries))]
+    Which {
+        /// The tags there are.
+        tags: Vec<Tag>,
+        /// How many entries there are.
+        entries: usize,
+    },
+    /// There is no such blob.
+    #[error("it has no blob {}", .0.display())]
+    NoBlob(PathBuf),
+    /// The blob is there, but it is no manifest.
+    #[error("{} is no manifest", .0.display())]
+    NoManifest(PathBuf),
+    /// A file that is shorter or longer than its descriptor says.
+    #[error("{} has {found} bytes, not the {expected} of its descriptor", path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// What the descriptor says.
+        expected: u64,
+    },
+    /// A manifest that is not what was asked for, or is broken.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// What an earlier attempt left behind was wrong; it is gone.
+    #[error("what an earlier attempt had left of it was damaged, and has been removed")]
+    Damaged,
+    /// Content that is not what was announced.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+}
+
+/// How many tags are named at most.
+const NAMED: usize = 10;
+
+fn list(tags: &[Tag]) -> String {
+    let text = tags.iter().take(NAMED).map(Tag::as_str).collect::<Vec<_>>().join(", ");
+    match tags.len() {
+        0..=NAMED => text,
+        count => format!("{text} and {} more", count - NAMED),
+    }
+}
+
+fn but(tags: &[Tag]) -> String {
+    if tags.is_empty() { String::new() } else { format!(", but {}", list(tags)) }
+}
+
+fn which(tags: &[Tag], entries: usize) -> String {
+    match (entries, tags) {
+        (0, _) => "it is empty".to_owned(),
+        (_, []) => format!("it has {entries} manifests, none with a tag; a digest tells which is meant"),
+        _ => format!("it has several manifests; say which tag is meant: {}", list(tags)),
+    }
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io { path: path.into(), source: source.into() }
+    }
+
+    /// What a caller can act on.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoDirectory(_)
+            | Self::NoLayout(_)
+            | Self::NoTag { .. }
+            | Self::NoBlob(_)
+            | Self::NoManifest(_)
+            | Self::Which { entries: 0, .. } => Kind::NotFound,
+            Self::Damaged => Kind::Interrupted,
+            Self::Io { .. } | Self::NotEmpty(_) | Self::Ambiguous { .. } | Self::Which { .. } => Kind::Other,
+            Self::Link(_)
+            | Self::NoFile(_)
+            | Self::Version { .. }
+            | Self::Index { .. }
+            | Self::TooLarge { .. }
+            | Self::Length { .. }
+            | Self::Manifest(_)
+            | Self::Verify(_) => Kind::Invalid,
+        }
+    }
+
+    /// As an error of a store.
+    pub(crate) fn doing(self, doing: impl Into<String>) -> store::Error {
+        match self {
+            // Whoever asks who is to blame looks for it.
+            Self::Verify(error) => store::Error::verify(doing, error),
+            error => store::Error::new(error.kind(), doing, error),
+        }
+    }
+}

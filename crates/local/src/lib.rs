@@ -1,0 +1,40 @@
+//! Places on this machine: an OCI image layout directory as a [`Store`](store::Store).
+//!
+//! A [`Layout`] is read and written as the image specification says (image-layout.md): `oci-layout`, `index.json`, and
+//! `blobs/<algorithm>/<hex>`. What is being written lies in `blobs/.partial/` until it has proved right; whoever comes
+//! after a process that died goes on there. Several processes may write one layout at once.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use local::Layout;
+//! use oci::{Manifest, Tag};
+//! use store::Store;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("images");
+//! let layout = Layout::create(&path)?;
+//! let index = Manifest::new(Bytes::from_static(b"{\"schemaVersion\":2,\"manifests\":[]}"), None)?;
+//! layout.put_manifest(&Tag::latest().into(), &index).await?;
+//! assert_eq!(layout.manifest(&index.digest().into()).await?, index);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod content;
+mod error;
+mod folder;
+mod index;
+mod journal;
+mod layout;
+mod make;
+mod name;
+mod partial;
+mod pieces;
+mod placer;
+mod sweep;
+
+pub use error::Error;
+pub use layout::Layout;
+pub use name::{LayoutName, LayoutNameError};

@@ -1,0 +1,206 @@
+//! The file that a blob is written to before it has its name: `blobs/.partial/<algorithm>-<hex>`, and a journal beside
+//! it. Whoever has it open has it locked.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oci::{Descriptor, Digest};
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::journal::{self, Written};
+use crate::{content, sweep};
+
+/// The directory in `blobs`.
+pub(crate) const FOLDER: &str = ".partial";
+
+/// What a journal's name ends with.
+pub(crate) const JOURNAL: &str = ".parts";
+
+/// No journal of a sensible blob is larger, in bytes.
+const JOURNAL_LIMIT: u64 = 16 << 20;
+
+/// What stands in the way of writing a blob, or not.
+pub(crate) enum Begun {
+    /// It is there.
+    Existed,
+    /// Somebody else is writing it.
+    Busy,
+    /// It can be written.
+    Partial(Box<Partial>),
+}
+
+/// A partial file.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// `blobs`.
+    blobs: Folder,
+    /// `blobs/.partial`.
+    folder: Folder,
+    name: String,
+    digest: Digest,
+    pub(crate) file: File,
+    journal: Option<Arc<File>>,
+    /// The journal's length in bytes.
+    journaled: u64,
+}
+
+/// The name of a blob's partial file.
+pub(crate) fn name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+/// How many bytes of a blob lie in a partial file.
+pub(crate) fn kept(blobs: &Folder, blob: &Descriptor) -> Result<u64, Error> {
+    let Some(folder) = blobs.folder(FOLDER)? else { return Ok(0) };
+    let name = name(&blob.digest);
+    if folder.length(&name)? != Some(blob.size) {
+        return Ok(0);
+    }
+    Ok(written(&folder, &name, blob.size)?.all.bytes())
+}
+
+fn written(folder: &Folder, name: &str, size: u64) -> Result<Written, Error> {
+    let name = name.to_owned() + JOURNAL;
+    let Some(mut file) = folder.read(&name)? else { return Ok(Written::default()) };
+    let bytes = content::whole(&mut file, &folder.path().join(&name), JOURNAL_LIMIT)?;
+    Ok(journal::parse(&bytes, &journal::boot(), size))
+}
+
+impl Partial {
+    /// Opens a blob's partial file, and tells what of it is written already.
+    pub(crate) fn begin(root: &Folder, blob: &Descriptor) -> Result<(Begun, Written), Error> {
+        let blobs = root.make("blobs")?;
+        let done = blobs.make(blob.digest.algorithm().name())?;
+        let is_done = || Ok::<_, Error>(done.length(&blob.digest.hex())? == Some(blob.size));
+        if is_done()? {
+            return Ok((Begun::Existed, Written::default()));
+        }
+        let name = name(&blob.digest);
+        let (folder, file) = loop {
+            let folder = blobs.make(FOLDER)?;
+            match folder.lock(&name, true, false) {
+                Ok(Some(file)) => break (folder, file),
+                Ok(None) => return Ok((Begun::Busy, Written::default())),
+                // Whoever was the last in there has taken it away.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let mut partial =
+            Self { blobs, folder, name, digest: blob.digest, file, journal: None, journaled: 0 };
+        // It may have been finished while it was being opened.
+        if is_done()? {
+            partial.remove()?;
+            return Ok((Begun::Existed, Written::default()));
+        }
+        let written = partial.prepare(blob.size)?;
+        Ok((Begun::Partial(Box::new(partial)), written))
+    }
+
+    fn prepare(&mut self, size: u64) -> Result<Written, Error> {
+        let failed = |error| Error::io(self.path(), error);
+        if self.file.metadata().map_err(failed)?.len() == size {
+            let written = written(&self.folder, &self.name, size)?;
+            if written.all.bytes() > 0 {
+                self.rewrite(&written)?;
+                return Ok(written);
+            }
+        }
+        // A new file; or one of a blob whose descriptor gave another length.
+        self.folder.remove(&(self.name.clone() + JOURNAL))?;
+        let failed = |error| Error::io(self.path(), error);
+        self.file.set_len(0).and_then(|()| self.file.set_len(size)).map_err(failed)?;
+        Ok(Written::default())
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    /// Appends records to the journal. Those that could not be written whole are written over the next time.
+    pub(crate) fn append(&mut self, records: &str) -> Result<(), Error> {
+        let journal = match &self.journal {
+            Some(journal) => Arc::clone(journal),
+            None => self.rewrite(&Written::default())?,
+        };
+        journal
+            .write_all_at(records.as_bytes(), self.journaled)
+            .map_err(|error| Error::io(self.folder.path().join(self.name.clone() + JOURNAL), error))?;
+        self.journaled += records.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the journal anew, and gives it.
+    pub(crate) fn rewrite(&mut self, written: &Written) -> Result<Arc<File>, Error> {
+        let text = journal::whole(&journal::boot(), written);
+        let (name, new) = (self.name.clone() + JOURNAL, self.name.clone() + JOURNAL + ".new");
+        let failed = |error| Error::io(self.folder.path().join(&new), error);
+        let Some(file) = self.folder.replace(&new)? else {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        };
+        file.write_all_at(text.as_bytes(), 0).map_err(failed)?;
+        self.folder.rename(&new, &self.folder, &name)?;
+        self.journaled = text.len() as u64;
+        let file = Arc::new(file);
+        self.journal = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Flushes the file and gives it the blob's name.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| Error::io(self.path(), error))?;
+        let done = self.blobs.make(self.digest.algorithm().name())?;
+        self.folder.rename(&self.name, &done, &self.digest.hex())?;
+        self.remove_journal()
+    }
+
+    /// Removes the file and its journal.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        self.folder.remove(&self.name)?;
+        self.remove_journal()
+    }
+
+    fn remove_journal(&self) -> Result<(), Error> {
+        if self.journal.is_some() {
+            self.folder.remove(&(self.name.clone() + JOURNAL))?;
+        }
+        self.blobs.tidy(FOLDER);
+        Ok(())
+    }
+}
+
+/// Puts a small blob in its place at once, and durably.
+pub(crate) fn put(root: &Folder, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+    let blobs = root.make("blobs")?;
+    let done = blobs.make(digest.algorithm().name())?;
+    let hex = digest.hex();
+    let length = bytes.len() as u64;
+    if done.length(&hex)? == Some(length)
+        && let Some(mut file) = done.read(&hex)?
+        && content::whole(&mut file, &done.path().join(&hex), length)? == bytes
+    {
+        return Ok(());
+    }
+    let name = format!("{}.{}", name(digest), sweep::unique());
+    let (folder, file) = loop {
+        let folder = blobs.make(FOLDER)?;
+        if let Some(file) = folder.replace(&name)? {
+            break (folder, file);
+        }
+    };
+    let written = file
+        .write_all_at(bytes, 0)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| Error::io(folder.path().join(&name), error))
+        .and_then(|()| folder.rename(&name, &done, &hex));
+    if written.is_err() {
+        // What remains is removed when it is old, at the latest.
+        let _ = folder.remove(&name);
+    }
+    blobs.tidy(FOLDER);
+    written
+}

@@ -1,0 +1,307 @@
+//! Writes a blob piece by piece, in any order, and hashes each byte once.
+//!
+//! What comes in order is hashed from memory. What lies behind a gap is read back when the gap is closed, mostly from the
+//! page cache, as is what an earlier attempt left. One thread hashes at a time, and nobody waits for it but the end.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use oci::{Descriptor, Verifier, VerifyError};
+use store::{Error as StoreError, Placer};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
+
+use crate::content::PIECE;
+use crate::error::Error;
+use crate::journal::{self, Written};
+use crate::partial::Partial;
+use crate::pieces::Pieces;
+
+/// So many new bytes are worth a record in the journal.
+const SAVE: u64 = 1 << 20;
+
+/// So many new bytes are worth a flush to the disk, so that they survive the machine too; it also leaves little to flush
+/// in the end.
+const FLUSH: u64 = 64 << 20;
+
+/// So many bytes are read back and hashed in passing; more are left to a thread that may wait for the disk.
+const BEHIND: u64 = 1 << 20;
+
+/// A blob that is being written to its partial file.
+pub(crate) struct LayoutPlacer(Arc<Shared>);
+
+struct Shared {
+    /// What errors say.
+    doing: String,
+    blob: Descriptor,
+    /// The partial file, for those who need nothing else of it.
+    file: File,
+    state: Mutex<State>,
+    hash: Arc<AsyncMutex<Verifier>>,
+    flushing: Arc<AsyncMutex<()>>,
+    /// Whether an earlier attempt had left something.
+    resumed: bool,
+    /// Nobody wants the blob any more.
+    stopped: AtomicBool,
+}
+
+struct State {
+    partial: Partial,
+    /// What is written or being written: nobody else writes it.
+    taken: Pieces,
+    written: Pieces,
+    /// What is written and not in the journal.
+    unsaved: Pieces,
+    /// How many bytes have come since the last flush.
+    unflushed: u64,
+    /// Whether the file has its name, or is gone.
+    ended: bool,
+}
+
+impl LayoutPlacer {
+    pub(crate) fn new(
+        doing: String,
+        blob: &Descriptor,
+        partial: Partial,
+        written: Pieces,
+    ) -> Result<Self, Error> {
+        let file = partial.file.try_clone().map_err(|error| Error::io(partial.path(), error))?;
+        let resumed = written.bytes() > 0;
+        let state = State {
+            partial,
+            taken: written.clone(),
+            written,
+            unsaved: Pieces::default(),
+            unflushed: 0,
+            ended: false,
+        };
+        let shared = Arc::new(Shared {
+            doing,
+            blob: blob.clone(),
+            file,
+            state: Mutex::new(state),
+            hash: Arc::new(AsyncMutex::new(Verifier::new(blob))),
+            flushing: Arc::default(),
+            resumed,
+            stopped: AtomicBool::new(false),
+        });
+        shared.hash_ahead();
+        Ok(Self(shared))
+    }
+}
+
+#[async_trait]
+impl Placer for LayoutPlacer {
+    fn missing(&self) -> Vec<Range<u64>> {
+        self.0.state().written.gaps(0..self.0.blob.size)
+    }
+
+    async fn write_at(&self, at: u64, bytes: Bytes) -> Result<(), StoreError> {
+        self.0.write_at(at, &bytes).map_err(|error| self.0.fail(error))
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.0);
+        // Whoever is hashing ahead comes to an end first.
+        let hash = Arc::clone(&shared.hash).lock_owned().await;
+        let finished = spawn_blocking(move || shared.finish(hash)).await;
+        finished
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            .map_err(|error| self.0.fail(error))
+    }
+
+    async fn abandon(self: Box<Self>) {
+        let mut state = self.0.state();
+        state.ended = true;
+        // What cannot be removed now is removed when it is old.
+        let _ = state.partial.remove();
+    }
+}
+
+impl Drop for LayoutPlacer {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+        // What is not in the journal is fetched again, no more.
+        let _ = self.0.state().save();
+    }
+}
+
+impl State {
+    /// Enters what was written into the journal.
+    fn save(&mut self) -> Result<(), Error> {
+        if self.ended || self.unsaved.bytes() == 0 {
+            return Ok(());
+        }
+        self.partial.append(&journal::records(&self.unsaved))?;
+        self.unsaved = Pieces::default();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves at most bytes that count as missing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: Error) -> StoreError {
+        error.doing(&*self.doing)
+    }
+
+    fn io(&self, error: std::io::Error) -> Error {
+        Error::io(self.state().partial.path(), error)
+    }
+
+    fn write_at(self: &Arc<Self>, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        let Descriptor { digest, size, .. } = self.blob;
+        let end = at.checked_add(bytes.len() as u64).filter(|end| *end <= size);
+        let end = end.ok_or(VerifyError::TooLong { digest, size })?;
+        // What is there, or being written, stays as it is: its bytes may have been hashed.
+        let gaps = {
+            let mut state = self.state();
+            let gaps = state.taken.gaps(at..end);
+            state.taken.insert(at..end);
+            gaps
+        };
+        for (index, gap) in gaps.iter().enumerate() {
+            if let Err(error) = self.file.write_all_at(&bytes[within(gap, at)], gap.start) {
+                let mut state = self.state();
+                gaps[index..].iter().for_each(|gap| state.taken.remove(gap));
+                drop(state);
+                return Err(self.io(error));
+            }
+            let mut state = self.state();
+            state.written.insert(gap.clone());
+            state.unsaved.insert(gap.clone());
+            state.unflushed += gap.end - gap.start;
+            if state.unsaved.bytes() >= SAVE {
+                state.save()?;
+            }
+        }
+        self.hash(at, if gaps.first() == Some(&(at..end)) { bytes } else { &[] });
+        self.flush_ahead();
+        Ok(())
+    }
+
+    /// Hashes bytes that have just been written, if they come next, or nearly so; what is further behind is left to a
+    /// thread of its own.
+    fn hash(self: &Arc<Self>, at: u64, bytes: &[u8]) {
+        if let Ok(mut hash) = Arc::clone(&self.hash).try_lock_owned() {
+            let front = self.state().written.front();
+            let behind = hash.seen() < at && at < front && at - hash.seen() <= BEHIND;
+            // What cannot be read now is told when the blob is to be complete.
+            let caught_up = if behind { self.read_back(&mut hash, at) } else { Ok(()) };
+            if caught_up.is_ok() && hash.seen() == at {
+                // No more than the blob's bytes are ever written.
+                let _ = hash.update(bytes);
+            }
+            if front.saturating_sub(hash.seen()) > BEHIND {
+                self.hash_in_background(hash);
+            }
+        }
+    }
+
+    /// Begins to hash what is there from the first byte on.
+    fn hash_ahead(self: &Arc<Self>) {
+        if self.state().written.front() > 0
+            && let Ok(hash) = Arc::clone(&self.hash).try_lock_owned()
+        {
+            self.hash_in_background(hash);
+        }
+    }
+
+    fn hash_in_background(self: &Arc<Self>, mut hash: OwnedMutexGuard<Verifier>) {
+        let shared = Arc::clone(self);
+        spawn_blocking(move || {
+            loop {
+                let front = shared.state().written.front();
+                // What cannot be read is told when the blob is to be complete.
+                if hash.seen() >= front || shared.read_back(&mut hash, front).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Hashes what has been written up to `end`.
+    fn read_back(&self, hash: &mut Verifier, end: u64) -> Result<(), Error> {
+        let mut buffer = vec![0; usize::try_from(PIECE.min(end - hash.seen())).unwrap_or_default()];
+        while hash.seen() < end {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(self.io(std::io::ErrorKind::Interrupted.into()));
+            }
+            let length =
+                usize::try_from(end - hash.seen()).map_or(buffer.len(), |left| left.min(buffer.len()));
+            let bytes = &mut buffer[..length];
+            self.file.read_exact_at(bytes, hash.seen()).map_err(|error| self.io(error))?;
+            hash.update(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to flush to the disk what has come, when it is enough, and nobody is at it.
+    fn flush_ahead(self: &Arc<Self>) {
+        if self.state().unflushed < FLUSH {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.flushing).try_lock_owned() else { return };
+        let shared = Arc::clone(self);
+        spawn_blocking(move || {
+            let _turn = turn;
+            // What could not be flushed is fetched again if the machine dies.
+            let _ = shared.flush();
+        });
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        let flushed = {
+            let mut state = self.state();
+            state.unflushed = 0;
+            state.written.clone()
+        };
+        self.file.sync_data().map_err(|error| self.io(error))?;
+        let mut state = self.state();
+        if state.ended {
+            return Ok(());
+        }
+        let written = Written { all: state.written.clone(), flushed };
+        let journal = state.partial.rewrite(&written)?;
+        state.unsaved = Pieces::default();
+        drop(state);
+        journal.sync_data().map_err(|error| self.io(error))
+    }
+
+    /// Hashes the rest, and completes the blob if it is right. Blocks.
+    fn finish(&self, mut hash: OwnedMutexGuard<Verifier>) -> Result<(), Error> {
+        let Descriptor { digest, size, .. } = self.blob;
+        let seen = self.state().written.bytes();
+        let verified = if seen < size {
+            Err(VerifyError::TooShort { digest, seen, size })
+        } else {
+            self.read_back(&mut hash, size)?;
+            hash.clone().finish()
+        };
+        let mut state = self.state();
+        if let Err(error) = verified {
+            state.ended = true;
+            state.partial.remove()?;
+            let is_old = self.resumed && matches!(error, VerifyError::Mismatch { .. });
+            return Err(if is_old { Error::Damaged } else { error.into() });
+        }
+        state.partial.finish()?;
+        state.ended = true;
+        Ok(())
+    }
+}
+
+/// Where a gap lies in bytes that begin at `at`.
+fn within(gap: &Range<u64>, at: u64) -> Range<usize> {
+    // The bytes are in memory.
+    let index = |place: u64| usize::try_from(place - at).unwrap_or(usize::MAX);
+    index(gap.start)..index(gap.end)
+}

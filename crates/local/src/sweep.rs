@@ -1,0 +1,44 @@
+//! What nobody goes on with goes away.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::partial::{FOLDER, JOURNAL};
+
+/// How long a partial file is kept that nobody touches.
+const AGE: Duration = Duration::from_hours(7 * 24);
+
+/// The end of a name that no other temporary file has, of this process or another.
+pub(crate) fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes what lies in `blobs/.partial` and is old, unless somebody has it open.
+pub(crate) fn old(root: &Folder) -> Result<(), Error> {
+    let Some(blobs) = root.folder("blobs")? else { return Ok(()) };
+    let Some(folder) = blobs.folder(FOLDER)? else { return Ok(()) };
+    let now = SystemTime::now();
+    for name in folder.names()? {
+        let changed = folder.changed(&name)?;
+        // What has a time of the future is not old.
+        let age = changed.and_then(|changed| now.duration_since(changed).ok());
+        if age.is_none_or(|age| age < AGE) {
+            continue;
+        }
+        if name.contains('.') {
+            // A journal goes with its file; one whose file is gone, and what a killed process was writing, goes alone.
+            let of = name.split('.').next().unwrap_or_default();
+            if !name.ends_with(JOURNAL) || folder.length(of)?.is_none() {
+                folder.remove(&name)?;
+            }
+        } else if let Ok(Some(_held)) = folder.lock(&name, false, false) {
+            folder.remove(&name)?;
+            folder.remove(&(name + JOURNAL))?;
+        }
+    }
+    blobs.tidy(FOLDER);
+    Ok(())
+}
