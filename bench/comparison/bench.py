@@ -3,96 +3,118 @@
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
+from . import image as layouts
+from .link import Link
 from .process import Failed, measure
 from .registry import Registry
-from .relay import Relay
 
-REPOSITORY, TAG = "bench/image", "latest"
+SLOW = 2  # a peer that needs this many times the fastest peer's time is measured once, where a link makes it long
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-class Bench:
-    """Programs by name, an image on a source registry, and a directory for all that is written."""
+@contextlib.contextmanager
+def home(work):
+    """An environment with a new home, so that nothing is remembered from before, and the user's settings do not count."""
+    directory = tempfile.mkdtemp(prefix="home-", dir=work)
+    temporary = os.path.join(directory, "tmp")
+    os.mkdir(temporary)
+    try:
+        # skopeo as root keeps its cache of blob locations in /var/lib, unless it takes itself for rootless.
+        yield {"PATH": os.environ["PATH"], "HOME": directory, "TMPDIR": temporary, "LC_ALL": "C.UTF-8",
+               "_CONTAINERS_ROOTLESS_UID": str(os.getuid() or 65534)}
+    finally:
+        shutil.rmtree(directory)
 
-    def __init__(self, programs, image, work):
-        self.programs, self.image, self.work = programs, image, work
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a copy goes: a registry or a directory. `lacks()` says what is missing there or wrong, or None."""
+
+    registry: object = None
+    layout: str = ""
+    lacks: object = None
+
+
+class Bench:
+    """Programs by name, images by name, and a directory for all that is written."""
+
+    def __init__(self, programs, images, work):
+        self.programs, self.images, self.work = programs, images, work
         self.errors = os.path.join(work, "stderr")
         self.output = os.path.join(work, "stdout")
 
     def seed(self, registry):
-        """Puts the image on a registry."""
-        command = [self.programs["skopeo"], "--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false",
-                   f"oci:{self.image.layout}", f"docker://{registry.address}/{REPOSITORY}:{TAG}"]
-        with self._environment() as environment:
-            if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode != 0:
-                raise Failed("skopeo could not push the image to the source registry")
-        if lacking := registry.lacks(self.image, REPOSITORY, TAG):
-            raise Failed(f"the image did not arrive at the source: no {lacking}")
-
-    @contextlib.contextmanager
-    def _environment(self):
-        """A new home each time, so that nothing is remembered from run to run, and the user's settings do not count."""
-        home = tempfile.mkdtemp(prefix="home-", dir=self.work)
-        temporary = os.path.join(home, "tmp")
-        os.mkdir(temporary)
-        try:
-            # skopeo as root keeps its cache of blob locations in /var/lib, unless it takes itself for rootless.
-            yield {"PATH": os.environ["PATH"], "HOME": home, "TMPDIR": temporary, "LC_ALL": "C.UTF-8",
-                   "_CONTAINERS_ROOTLESS_UID": str(os.getuid() or 65534)}
-        finally:
-            shutil.rmtree(home)
+        """Puts the images on a registry."""
+        for name, image in self.images.items():
+            registry.push(image, repository(name))
+            if lacking := registry.lacks(image, repository(name)):
+                raise Failed(f"the image {name} did not arrive at the source: no {lacking}")
 
     @contextlib.contextmanager
     def _destination(self, case):
-        """For a case that copies, an empty registry; what earlier runs wrote is on the disk, and does not slow this one."""
-        if not case.copies:
-            yield None
-            return
-        os.sync()
-        with Registry(self.programs["docker-registry"], self.work) as registry:
-            yield registry
+        """An empty place for a case that copies; what earlier runs wrote is on the disk, and does not slow this one."""
+        image = self.images[case.image]
+        if case.to:
+            os.sync()
+        if case.to == "registry":
+            with Registry(self.programs["docker-registry"], self.work) as registry:
+                if case.filled:
+                    registry.push(image, repository(case.image))
+                    os.sync()
+                yield Destination(registry=registry, lacks=lambda: registry.lacks(image, repository(case.image)))
+        elif case.to == "layout":
+            with tempfile.TemporaryDirectory(prefix="layout-", dir=self.work) as directory:
+                layout = os.path.join(directory, "oci")
+                yield Destination(layout=layout, lacks=lambda: layouts.lacks(layout, image))
+        else:
+            yield Destination(lacks=lambda: None)
 
-    def _command(self, case, tool, source, destination):
-        places = {"source": f"{source}/{REPOSITORY}:{TAG}", "repository": f"{source}/{REPOSITORY}",
-                  "destination": f"{destination}/{REPOSITORY}:{TAG}"}
+    def _command(self, case, tool, hosts, layout):
+        places = {"layout": layout, "folder": repository(case.image).rsplit("/", 1)[0]}
+        for side, host in hosts.items():
+            places[f"{side}_host"] = host
+            places[f"{side}_repository"] = f"{host}/{repository(case.image)}"
+            places[side] = f"{host}/{repository(case.image)}:latest"
         return [self.programs[tool]] + [word.format(**places) for word in case.commands[tool].split()]
 
-    def _complete(self, destination):
-        if destination and (lacking := destination.lacks(self.image, REPOSITORY, TAG)):
-            raise Failed(f"the copy lacks {lacking}")
+    @contextlib.contextmanager
+    def _run(self, case, source, links):
+        """What a run needs: an environment, the hosts as the program knows them, links (`links`: to these registries),
+        and the destination, whose content is looked at when all went well."""
+        with contextlib.ExitStack() as stack:
+            environment = stack.enter_context(home(self.work))
+            destination = stack.enter_context(self._destination(case))
+            registries = {"source": source, "destination": destination.registry}
+            hosts = {side: registry.address for side, registry in registries.items() if registry}
+            running = {side: stack.enter_context(Link(self.programs["link"], hosts[side], case.lines[side]))
+                       for side in links}
+            yield environment, hosts | {side: link.address for side, link in running.items()}, running, destination
+            if lacking := destination.lacks():
+                raise Failed(f"the copy lacks {lacking}")
 
     def counted(self, case, tool, source):
-        """One run through relays, not timed, its result checked; it warms the caches too. Returns what was counted."""
-        with contextlib.ExitStack() as stack:
-            environment = stack.enter_context(self._environment())
-            destination = stack.enter_context(self._destination(case))
-            relays = {"source": stack.enter_context(Relay(source.address))}
-            if destination:
-                relays["destination"] = stack.enter_context(Relay(destination.address))
-            command = self._command(case, tool, *(relay.address for relay in relays.values()),
-                                    *([] if destination else [None]))
+        """One run whose requests are counted on all sides, not timed; it warms the caches too."""
+        with self._run(case, source, case.lines) as (environment, hosts, links, destination):
             with open(self.output, "wb") as output:
-                measure(command, environment, self.errors, stdout=output)
-            self._complete(destination)
+                measure(self._command(case, tool, hosts, destination.layout), environment, self.errors, stdout=output)
             if case.check:
-                case.check(self.output, self.image)
-            return {"output": os.path.getsize(self.output)} | {name: relay.counted() for name, relay in relays.items()}
+                case.check(self.output, self.images[case.image])
+            return {"output": os.path.getsize(self.output)} | {side: link.counted() for side, link in links.items()}
 
     def timed(self, case, tool, source):
-        """One measured run."""
-        with self._environment() as environment, self._destination(case) as destination:
-            command = self._command(case, tool, source.address, destination and destination.address)
-            sample = measure(command, environment, self.errors, piped=case.piped)
-            self._complete(destination)
-            return sample
+        """One measured run, for the record; a registry with no line before it is spoken to directly."""
+        links = [side for side, line in case.lines.items() if line.options()]
+        with self._run(case, source, links) as (environment, hosts, links, destination):
+            command = self._command(case, tool, hosts, destination.layout)
+            sample = asdict(measure(command, environment, self.errors, piped=case.piped))
+            return sample | ({"counted": {side: link.counted() for side, link in links.items()}} if links else {})
 
     def case(self, case, source, runs):
         """Measures one case with every tool that is there. A tool that fails is out of the case, with its reason."""
@@ -108,14 +130,29 @@ class Bench:
                 return None
 
         say(f"{case.name}: {', '.join(tools)}")
-        for tool, record in tools.items():
-            if (counts := attempt(tool, self.counted)) and case.talks:
-                record["counted"] = counts
-        for turn in range(runs * case.rounds):
-            going = [tool for tool in tools if "failed" not in tools[tool]]
+        # Where every side has its line, each timed run is counted.
+        if not all(line.options() for line in case.lines.values()):
+            for tool, record in tools.items():
+                if (counts := attempt(tool, self.counted)) and case.talks:
+                    record["counted"] = counts
+        for turn in range(runs * case.rounds or 1):
+            going = [tool for tool in tools if "failed" not in tools[tool] and not (turn and self._slow(case, tool, tools))]
             first = turn % len(going) if going else 0
             # In turns, so that a machine that grows slower does so for all; and nobody is always behind the same one.
             for tool in going[first:] + going[:first]:
                 if sample := attempt(tool, self.timed):
-                    tools[tool]["samples"].append(asdict(sample))
-        return {"title": case.title, "tools": tools}
+                    tools[tool]["samples"].append(sample)
+        return {"title": case.title, "tools": tools, "floor": case.floor(self.images[case.image])}
+
+    @staticmethod
+    def _slow(case, tool, tools):
+        """Whether one run of a peer says enough: over a link, when it takes far longer than another one."""
+        walls = {name: record["samples"][0]["wall"] for name, record in tools.items()
+                 if name != "hoist" and record["samples"]}
+        linked = any(line.options() for line in case.lines.values())
+        return linked and tool in walls and walls[tool] > SLOW * min(walls.values())
+
+
+def repository(name):
+    """Where an image is, on every registry."""
+    return f"bench/{name}"

@@ -1,29 +1,51 @@
 """What is measured: the command lines, as one would type them, and how a result is known to be right.
 
-A place in braces is HOST:PORT/REPOSITORY:TAG: `{source}` and `{destination}`; `{repository}` is the source without its tag.
+Places in braces: `{source}` and `{destination}` are HOST:PORT/REPOSITORY:TAG, `{layout}` is a directory; a repository is
+`{source_repository}`, its registry `{source_host}`, the part between `{folder}`, and so with the destination's.
 """
 
 import hashlib
 import tarfile
 from dataclasses import dataclass
 
+from .link import PLAIN, Line
 from .process import Failed
 
 
 @dataclass(frozen=True)
 class Case:
-    """`commands`: by tool. `rounds`: measured this many times as often as the others. `copies`: to a second, empty
-    registry. `piped`: standard output goes through a pipe to a reader. `check(output, image)`: raises Failed when the
-    output file is wrong. `talks`: to a registry, so that requests are counted."""
+    """`commands`: by tool. `image`: its name. `to`: where it is copied: to a second registry ("registry") or into a
+    directory ("layout"), empty unless `filled`; "" when nothing is copied. `source`, `destination`: the lines to the
+    registries. `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard
+    output goes through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
+    to a registry, so that requests are counted."""
 
     name: str
     title: str
     commands: dict
+    image: str = "nginx"
+    to: str = ""
+    filled: bool = False
+    source: Line = PLAIN
+    destination: Line = PLAIN
     rounds: int = 1
-    copies: bool = False
     piped: bool = False
     check: object = None
     talks: bool = True
+
+    @property
+    def lines(self):
+        """The line to each registry that takes part, by its name."""
+        return {"source": self.source} | ({"destination": self.destination} if self.to == "registry" else {})
+
+    def floor(self, image):
+        """Seconds that the bytes alone need on these lines, or 0: a blob goes up in one connection, and all that is
+        shared goes through one line in each direction."""
+        if self.filled:
+            return 0
+        upload = max(image.blobs.values()) * 8e-6 / self.destination.rate if self.destination.rate else 0
+        shared = max(self.source.shared, self.destination.shared)
+        return max(upload, image.size * 8e-6 / shared if shared else 0)
 
 
 def is_digest(output, image):
@@ -53,18 +75,37 @@ def is_file_system(output, _):
         raise Failed(f"no tar archive: {error}") from error
 
 
-CASES = (
+COPY = {
+    "hoist": "cp {source} {destination}",
+    "crane": "cp {source} {destination}",
+    "oras": "cp --from-plain-http --to-plain-http {source} {destination}",
+    "skopeo": "--insecure-policy copy --all --src-tls-verify=false --dest-tls-verify=false "
+              "docker://{source} docker://{destination}",
+    "regctl": "--host reg={source_host},tls=disabled --host reg={destination_host},tls=disabled "
+              "image copy {source} {destination}",
+}
+
+PULL = {
+    "hoist": "cp {source} oci:{layout}:latest",
+    "crane": "pull --format=oci {source} {layout}",
+    "oras": "cp --from-plain-http --to-oci-layout {source} {layout}:latest",
+    "skopeo": "--insecure-policy copy --all --src-tls-verify=false docker://{source} oci:{layout}:latest",
+    "regctl": "--host reg={source_host},tls=disabled image copy {source} ocidir://{layout}:latest",
+}
+
+ALL_TAGS = {
+    "hoist": "cp --all-tags {source_repository} {destination_repository}",
+    "crane": "cp --all-tags {source_repository} {destination_repository}",
+    "skopeo": "--insecure-policy sync --all --src docker --dest docker --src-tls-verify=false --dest-tls-verify=false "
+              "{source_repository} {destination_host}/{folder}",
+}
+
+LOOPBACK = (
     Case("export", "`export` of linux/amd64 through a pipe", {
         "hoist": "export --platform linux/amd64 {source} -",
         "crane": "export --platform linux/amd64 {source} -",
     }, piped=True, check=is_file_system),
-    Case("cp", "`cp` of all platforms to an empty registry", {
-        "hoist": "cp {source} {destination}",
-        "crane": "cp {source} {destination}",
-        "oras": "cp --from-plain-http --to-plain-http {source} {destination}",
-        "skopeo": "--insecure-policy copy --all --src-tls-verify=false --dest-tls-verify=false "
-                  "docker://{source} docker://{destination}",
-    }, copies=True),
+    Case("cp", "`cp` of all platforms to an empty registry", COPY, to="registry"),
     Case("digest", "`digest`", {
         "hoist": "digest {source}",
         "crane": "digest {source}",
@@ -77,10 +118,10 @@ CASES = (
         "skopeo": "--insecure-policy inspect --raw --tls-verify=false docker://{source}",
     }, rounds=4, check=is_manifest),
     Case("ls", "`ls`", {
-        "hoist": "ls {repository}",
-        "crane": "ls {repository}",
-        "oras": "repo tags --plain-http {repository}",
-        "skopeo": "list-tags --tls-verify=false docker://{repository}",
+        "hoist": "ls {source_repository}",
+        "crane": "ls {source_repository}",
+        "oras": "repo tags --plain-http {source_repository}",
+        "skopeo": "list-tags --tls-verify=false docker://{source_repository}",
     }, rounds=4, check=is_tags),
     Case("version", "`version`: what starting costs", {
         "hoist": "version",
@@ -89,3 +130,41 @@ CASES = (
         "skopeo": "--version",
     }, rounds=10, talks=False),
 )
+
+NEAR = Line(delay=25, rate=100)
+FAR = Line(delay=50, rate=50)
+BREAKING = Line(delay=25, rate=100, cut=20)
+SHARED = Line(delay=25, shared=400)
+
+
+def both(name, title, commands, line, **settings):
+    """A case with the same line to either registry."""
+    return Case(name, title, commands, source=line, destination=line, **settings)
+
+
+LINKS = (
+    both("cp-near", "`cp`, both registries 25 ms and 100 Mbit a connection away", COPY, NEAR, to="registry"),
+    both("cp-far", "`cp`, both registries 50 ms and 50 Mbit a connection away", COPY, FAR, to="registry"),
+    both("cp-breaking", "`cp`, as the first, and connections break every 20 MiB", COPY, BREAKING, to="registry"),
+    both("cp-shared", "`cp`, both registries 25 ms away, 400 Mbit for all connections", COPY, SHARED, to="registry"),
+    both("cp-loopback", "`cp`, no link between", COPY, PLAIN, to="registry"),
+    Case("source-near", "`cp`, the source alone 25 ms and 100 Mbit a connection away", COPY, source=NEAR, to="registry"),
+    Case("source-far", "`cp`, the source alone 50 ms and 50 Mbit a connection away", COPY, source=FAR, to="registry"),
+    Case("pull-near", "Into an OCI layout, 25 ms and 100 Mbit a connection", PULL, source=NEAR, to="layout"),
+    Case("pull-far", "Into an OCI layout, 50 ms and 50 Mbit a connection", PULL, source=FAR, to="layout"),
+    Case("pull-breaking", "Into an OCI layout, as the first, and connections break every 20 MiB", PULL, source=BREAKING,
+         to="layout"),
+    Case("pull-loopback", "Into an OCI layout, no link between", PULL, to="layout"),
+    Case("pull-large", "One layer of 2 GiB into an OCI layout, 25 ms and 100 Mbit a connection", PULL, image="large",
+         source=NEAR, to="layout", rounds=0),
+    both("cp-layers", "`cp` of 200 layers of 100 kB, both registries 25 ms and 100 Mbit a connection away", COPY, NEAR,
+         image="layers", to="registry"),
+    Case("pull-layers", "200 layers of 100 kB into an OCI layout, 25 ms and 100 Mbit a connection", PULL, image="layers",
+         source=NEAR, to="layout"),
+    both("again-near", "`cp` of what is already there, both registries 25 ms and 100 Mbit a connection away", COPY, NEAR,
+         to="registry", filled=True),
+    both("tags-near", "A repository of 500 tags, both registries 25 ms and 100 Mbit a connection away", ALL_TAGS, NEAR,
+         image="tags", to="registry", rounds=0),
+)
+
+SUITES = {"loopback": LOOPBACK, "links": LINKS}

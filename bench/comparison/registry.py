@@ -1,4 +1,4 @@
-"""A docker-registry of our own, on a free loopback port, with its storage in a directory that goes when it goes."""
+"""A registry of our own, on a free loopback port, with its storage in a directory that goes when it goes."""
 
 import http.client
 import json
@@ -9,24 +9,23 @@ import subprocess
 import tempfile
 import time
 
+from .image import is_digest_of
 from .process import Failed
 
 START_LIMIT = 20  # seconds
 
 
 class Registry:
-    """A running registry; a context manager. `address` is HOST:PORT."""
+    """A running docker-registry; a context manager. `address` is HOST:PORT."""
+
+    name = "docker-registry"
+    listening = r"listening on (127\.0\.0\.1:\d+)"
 
     def __init__(self, program, work):
         self.directory = tempfile.mkdtemp(prefix="registry-", dir=work)
-        config = os.path.join(self.directory, "config.yml")
-        with open(config, "w") as f:
-            # JSON is YAML. Port 0: the registry says in its log which one it got, so no other process can come between.
-            json.dump({"version": "0.1", "http": {"addr": "127.0.0.1:0"},
-                       "storage": {"filesystem": {"rootdirectory": os.path.join(self.directory, "storage")}}}, f)
         self.log = os.path.join(self.directory, "log")
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([program, "serve", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(self._command(program), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={"PATH": os.defpath, "OTEL_TRACES_EXPORTER": "none"})
         try:
             self.address = self._listening()
@@ -34,16 +33,24 @@ class Registry:
             self.close()
             raise
 
+    def _command(self, program):
+        config = os.path.join(self.directory, "config.yml")
+        with open(config, "w") as f:
+            # JSON is YAML. Port 0: the registry says in its log which one it got, so no other process can come between.
+            json.dump({"version": "0.1", "http": {"addr": "127.0.0.1:0"},
+                       "storage": {"filesystem": {"rootdirectory": os.path.join(self.directory, "storage")}}}, f)
+        return [program, "serve", config]
+
     def _listening(self):
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline and self.process.poll() is None:
             with open(self.log, errors="replace") as log:
-                found = re.search(r"listening on (127\.0\.0\.1:\d+)", log.read())
+                found = re.search(self.listening, log.read())
             if found:
-                return found[1]
+                return "127.0.0.1:" + found[1].rsplit(":", 1)[-1]
             time.sleep(0.01)
         with open(self.log, errors="replace") as log:
-            raise Failed(f"docker-registry did not start: {log.read()[-500:]}")
+            raise Failed(f"{self.name} did not start: {log.read()[-500:]}")
 
     def close(self):
         self.process.terminate()
@@ -56,25 +63,75 @@ class Registry:
     def __exit__(self, *_):
         self.close()
 
-    def lacks(self, image, repository, tag):
-        """What of `image` is missing under REPOSITORY:TAG: a digest or the tag, or None when all is there."""
+    def push(self, image, repository):
+        """Puts all of an image there, under its names."""
         connection = http.client.HTTPConnection(self.address)
 
-        def head(path, accept="*/*"):
-            connection.request("HEAD", f"/v2/{repository}/{path}", headers={"Accept": accept})
+        def put(method, place, body=None, **headers):
+            connection.request(method, place, body, headers)
             answer = connection.getresponse()
-            answer.read()
-            return answer.headers.get("Docker-Content-Digest") if answer.status == 200 else None
+            said = answer.read()
+            if answer.status >= 300:
+                raise Failed(f"{self.name} does not take the image: {answer.status} {said[:200]!r}")
+            return answer.headers.get("Location", "")
 
         try:
-            if head(f"manifests/{tag}", image.media_type) != image.digest:
-                return f"tag {tag}"
+            for digest, size in image.blobs.items():
+                place = put("POST", f"/v2/{repository}/blobs/uploads/")
+                with open(image.path(digest), "rb") as f:
+                    put("PUT", place + ("&" if "?" in place else "?") + "digest=" + digest, f,
+                        **{"Content-Length": str(size), "Content-Type": "application/octet-stream"})
             for digest, media_type in image.manifests.items():
-                if head(f"manifests/{digest}", media_type) != digest:
-                    return f"manifest {digest}"
-            for digest in image.blobs:
-                if head(f"blobs/{digest}") != digest:
-                    return f"blob {digest}"
-            return None
+                with open(image.path(digest), "rb") as f:
+                    manifest = f.read()
+                for name in [tag for tag, named in image.names.items() if named == digest] or [digest]:
+                    put("PUT", f"/v2/{repository}/manifests/{name}", manifest, **{"Content-Type": media_type})
         finally:
             connection.close()
+
+    def lacks(self, image, repository):
+        """What of `image` is missing there, or wrong: all is read and hashed. None when all is there and right."""
+        connection = http.client.HTTPConnection(self.address)
+
+        def right(path, digest, accept="*/*"):
+            connection.request("GET", f"/v2/{repository}/{path}", headers={"Accept": accept})
+            answer = connection.getresponse()
+            good = answer.status == 200 and is_digest_of(digest, answer)
+            answer.read()
+            return good
+
+        try:
+            for tag, digest in image.names.items():
+                if not right(f"manifests/{tag}", digest, image.manifests[digest]):
+                    return f"tag {tag}"
+            for digest, media_type in image.manifests.items():
+                if not right(f"manifests/{digest}", digest, media_type):
+                    return f"manifest {digest}"
+            return next((f"blob {digest}" for digest in image.blobs if not right(f"blobs/{digest}", digest)), None)
+        finally:
+            connection.close()
+
+    def present(self, image, repository):
+        """Which of the image's blobs are there, by what the registry says."""
+        connection = http.client.HTTPConnection(self.address)
+
+        def there(digest):
+            connection.request("HEAD", f"/v2/{repository}/blobs/{digest}")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status == 200
+
+        try:
+            return {digest for digest in image.blobs if there(digest)}
+        finally:
+            connection.close()
+
+
+class Served(Registry):
+    """The registry that `hoist registry serve` is."""
+
+    name = "hoist registry serve"
+    listening = r"serving on port (\d+)"
+
+    def _command(self, program):
+        return [program, "registry", "serve", "--address", "127.0.0.1:0", "--disk", os.path.join(self.directory, "storage")]

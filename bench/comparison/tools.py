@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 
-PEERS = ("crane", "oras", "skopeo")
+PEERS = ("crane", "oras", "skopeo", "regctl")
+OPTIONAL = {"regctl"}  # measured where it is there, and not missed where it is not
 
-VERSIONS = {"hoist": ["version"], "crane": ["version"], "oras": ["version"], "skopeo": ["--version"],
+VERSIONS = {"hoist": ["version"], "crane": ["version"], "oras": ["version"], "skopeo": ["--version"], "regctl": ["version"],
             "docker-registry": ["--version"]}
 
 

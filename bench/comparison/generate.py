@@ -1,0 +1,110 @@
+"""Images of a certain shape, as OCI layouts: layers that cannot be compressed, always with the same bytes."""
+
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import tarfile
+import zlib
+
+MIB = 1 << 20
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+class Layout:
+    """One that is being written."""
+
+    def __init__(self, path):
+        self.path = path
+        self.entries = []
+        os.makedirs(os.path.join(path, "blobs", "sha256"))
+
+    def put(self, data, media_type):
+        """A blob; its descriptor."""
+        digest = hashlib.sha256(data).hexdigest()
+        with open(os.path.join(self.path, "blobs", "sha256", digest), "wb") as f:
+            f.write(data)
+        return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(data)}
+
+    def layer(self, seed, size):
+        """A layer with one file of `size` random bytes: its descriptor and its diff ID."""
+        numbers = random.Random(seed)
+        member = tarfile.TarInfo(f"data/{seed}")
+        member.size = size
+        tail = -size % 512 + 1024  # the padding of the last block, and the end of the archive (two empty blocks)
+        plain, packed, gzip = hashlib.sha256(), hashlib.sha256(), zlib.compressobj(0, wbits=31)
+        file = os.path.join(self.path, "layer")
+        with open(file, "wb") as f:
+            def write(data):
+                packed.update(data)
+                f.write(data)
+
+            pieces = (numbers.randbytes(min(MIB, size - at)) for at in range(0, size, MIB))
+            for piece in itertools.chain([member.tobuf()], pieces, [bytes(tail)]):
+                plain.update(piece)
+                write(gzip.compress(piece))
+            write(gzip.flush())
+            length = f.tell()
+        os.rename(file, os.path.join(self.path, "blobs", "sha256", packed.hexdigest()))
+        return ({"mediaType": LAYER, "digest": "sha256:" + packed.hexdigest(), "size": length},
+                "sha256:" + plain.hexdigest())
+
+    def image(self, name, layers):
+        """An image of these layers, under that name."""
+        config = {"architecture": "amd64", "os": "linux", "config": {"Labels": {"name": name}},
+                  "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]}}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": self.put(json.dumps(config).encode(), CONFIG),
+                    "layers": [descriptor for descriptor, _ in layers]}
+        self.entries.append(self.put(json.dumps(manifest).encode(), MANIFEST)
+                            | {"annotations": {"org.opencontainers.image.ref.name": name}})
+
+    def finish(self):
+        """Without it, the directory is no layout."""
+        for name, content in {"oci-layout": {"imageLayoutVersion": "1.0.0"},
+                              "index.json": {"schemaVersion": 2, "manifests": self.entries}}.items():
+            with open(os.path.join(self.path, name), "w") as f:
+                json.dump(content, f)
+
+
+def of_sizes(sizes):
+    """Makes one image with a layer of each size."""
+    def make(layout):
+        layout.image("latest", [layout.layer(f"{number}-of-{len(sizes)}", size) for number, size in enumerate(sizes)])
+    return make
+
+
+def tags(count):
+    """Makes as many images, each with a layer of its own on one that all share."""
+    def make(layout):
+        base = layout.layer("base", MIB)
+        for number in range(count):
+            layout.image(f"v{number}", [base, layout.layer(f"tag-{number}", 20_000)])
+    return make
+
+
+SHAPES = {
+    "large": of_sizes([2048 * MIB]),
+    "layers": of_sizes([100_000] * 200),
+    "tags": tags(500),
+    # bench/soak: many sizes, so that at any moment some blobs are finished, some on their way, and some to come.
+    "mixed": of_sizes([64 * MIB, 32 * MIB, 32 * MIB, *[12 * MIB] * 6, *[3 * MIB] * 8, *[200_000] * 8]),
+    "even": of_sizes([12 * MIB] * 60),
+    "huge": of_sizes([10 * 1024 * MIB]),
+}
+
+
+def made(name, directory):
+    """The layout of that shape below a directory, made unless it is there; its path."""
+    path = os.path.join(directory, f"{name}.oci")
+    if not os.path.exists(path):
+        unfinished = path + ".partial"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        layout = Layout(unfinished)
+        SHAPES[name](layout)
+        layout.finish()
+        os.rename(unfinished, path)
+    return path

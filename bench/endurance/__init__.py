@@ -1,0 +1,1 @@
+"""hoist when things go wrong: the parts of bench/soak."""
