@@ -187,3 +187,18 @@ fn nobody_waits_for_a_slow_registry() {
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(10), "{waited:?}");
 }
+
+#[test]
+fn the_tags_of_a_layout() {
+    let cli = Cli::new();
+    for tag in ["1.0", "1.1", "2.0"] {
+        images::single().write_layout(&cli.work().join("images"), tag);
+    }
+    for (line, found) in [
+        ("hoist manifest oci:images:1", "1.0 1.1"),
+        ("hoist manifest oci:images:", "1.0 1.1 2.0"),
+        ("hoist manifest oci:nowhere:", ""),
+    ] {
+        assert_eq!(bash(&cli, "hoist", line), found, "{line}");
+    }
+}
