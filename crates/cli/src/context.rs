@@ -151,7 +151,9 @@ impl Context {
 fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     // The specification has relative paths ignored.
     let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    // A home that is not there is nobody's, as in a container of a program alone, and is not made for this.
+    let home = set("HOME").filter(|home| home.is_dir());
+    let state = set("XDG_STATE_HOME").or_else(|| home.map(|home| home.join(".local/state")));
     Some(state?.join("hoist"))
 }
 
@@ -216,10 +218,14 @@ mod tests {
 
     #[test]
     fn state_lies_where_the_specification_has_it() {
+        let own = tempfile::tempdir().unwrap();
+        let own = own.path().to_str().unwrap();
+        let in_home = format!("{own}/.local/state/hoist");
         for (state, home, expected) in [
-            (Some("/s"), Some("/h"), Some("/s/hoist")),
-            (Some("s"), Some("/h"), Some("/h/.local/state/hoist")),
-            (None, Some("/h"), Some("/h/.local/state/hoist")),
+            (Some("/s"), Some(own), Some("/s/hoist")),
+            (Some("s"), Some(own), Some(&*in_home)),
+            (None, Some(own), Some(&*in_home)),
+            (None, Some("/nonexistent"), None),
             (Some(""), Some(""), None),
             (None, None, None),
         ] {

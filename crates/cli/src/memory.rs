@@ -32,7 +32,8 @@ pub(crate) fn forget(ui: &Ui, registry: &RegistryName) {
 fn directories(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let runtime = set("XDG_RUNTIME_DIR").filter(|path| is_ours(path)).map(|path| path.join("hoist"));
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    let home = set("HOME").filter(|home| home.is_dir());
+    let cache = set("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
     runtime.into_iter().chain(cache.map(|cache| cache.join("hoist/hosts"))).collect()
 }
 
@@ -48,17 +49,21 @@ mod tests {
     fn the_runtime_directory_before_the_cache() {
         let ours = tempfile::tempdir().unwrap();
         let runtime = ours.path().to_str().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().to_str().unwrap();
+        let cache = format!("{home}/.cache/hoist/hosts");
         for (variables, expected) in [
             (
-                &[("XDG_RUNTIME_DIR", runtime), ("HOME", "/h")][..],
-                vec![format!("{runtime}/hoist"), "/h/.cache/hoist/hosts".to_owned()],
+                &[("XDG_RUNTIME_DIR", runtime), ("HOME", home)][..],
+                vec![format!("{runtime}/hoist"), cache.clone()],
             ),
             (
-                &[("XDG_CACHE_HOME", "/c"), ("HOME", "/h"), ("XDG_RUNTIME_DIR", "/nonexistent")],
+                &[("XDG_CACHE_HOME", "/c"), ("HOME", home), ("XDG_RUNTIME_DIR", "/nonexistent")],
                 vec!["/c/hoist/hosts".to_owned()],
             ),
-            (&[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")], vec!["/h/.cache/hoist/hosts".to_owned()]),
+            (&[("XDG_CACHE_HOME", "relative"), ("HOME", home)], vec![cache.clone()]),
             (&[("HOME", "")], Vec::new()),
+            (&[("HOME", "/nonexistent")], Vec::new()),
         ] {
             let found = directories(|name| {
                 variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())

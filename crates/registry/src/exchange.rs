@@ -181,7 +181,6 @@ impl Host {
             };
             let wait = retries.wait(scheduled, asked);
             self.shared.wait(&error, wait).await;
-            self.pace.again().await;
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
             sender = self.sender(&url);

@@ -144,24 +144,6 @@ impl Pace {
         }
     }
 
-    /// Waits before an exchange is tried again: while the host wants to be left alone, and until it is this one's turn
-    /// under a limit that may be lower by now. For whoever holds a slot.
-    pub async fn again(&self) {
-        let held = {
-            let mut state = self.state();
-            let held = state.active > 0;
-            state.leave(usize::from(held));
-            held
-        };
-        self.changed.notify_waiters();
-        let mut back = Back { pace: self, owed: held };
-        {
-            let _turn = self.turnstile.lock().await;
-            self.enter(usize::from(held)).await;
-        }
-        back.owed = false;
-    }
-
     /// How long the host still wants to be left alone.
     pub fn pause(&self) -> Option<Duration> {
         self.state().pause()
@@ -192,20 +174,6 @@ impl Pace {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole at every moment, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Gives a place back to its holder who was dropped while waiting for it, as the holder's slot will give it away again.
-struct Back<'a> {
-    pace: &'a Pace,
-    owed: bool,
-}
-
-impl Drop for Back<'_> {
-    fn drop(&mut self) {
-        if self.owed {
-            self.pace.state().active += 1;
-        }
     }
 }
 
@@ -350,22 +318,6 @@ mod tests {
         let slot = pace.acquire(1).await;
         assert!(before.elapsed() >= Duration::from_secs(7));
         drop(slot);
-        assert!(pace.try_acquire().is_some());
-    }
-
-    #[tokio::test]
-    async fn whoever_tries_again_waits_for_a_turn() {
-        let pace = Pace::new("host", 2);
-        let first = pace.acquire(1).await;
-        let second = pace.acquire(1).await;
-        pace.refused(None);
-        assert_eq!(pace.limit(), 1);
-        let again = pace.again();
-        let mut again = std::pin::pin!(again);
-        assert!(futures_util::poll!(again.as_mut()).is_pending(), "one is under way, and one is allowed");
-        drop(second);
-        again.await;
-        drop(first);
         assert!(pace.try_acquire().is_some());
     }
 

@@ -34,7 +34,7 @@ fn a_third_of_all_requests_is_refused_and_all_arrives() {
     source.put("demo/many", "1", &image);
     for registry in [&source, &destination] {
         let busy = Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "1");
-        registry.on(Route::any().every(3).times(40), busy);
+        registry.on(Route::any().every(3).times(12), busy);
     }
     let cli = Cli::new();
     let [from, to] = [&source, &destination].map(|registry| format!("{}/demo/many:1", registry.address()));
