@@ -185,6 +185,31 @@ fn an_expired_token_is_asked_for_again() {
 }
 
 #[test]
+fn a_copy_mounts_what_an_earlier_one_brought() {
+    let (source, destination) = (FaultRegistry::start(), DockerRegistry::plain());
+    source.put("demo/web", "1", &images::single());
+    let (cli, relay) = (Cli::new(), Relay::to(destination.address()));
+    let from = format!("{}/demo/web:1", source.address());
+    let copy = |repository: &str, arguments: &[&str]| {
+        let to = format!("{}/{repository}:1", relay.address());
+        let before = source.count("GET", "/v2/demo/web/blobs/*");
+        let said = cli.hoist(["cp", &from, &to]).args(arguments).run();
+        said.success();
+        source.count("GET", "/v2/demo/web/blobs/*") - before
+    };
+    let blobs = images::single().blobs.len();
+    assert_eq!(copy("demo/one", &[]), blobs);
+    assert_eq!(copy("demo/two", &[]), 0, "all are mounted");
+    assert_eq!(copy("demo/three", &["--no-cache"]), blobs);
+    // Where the blobs were is not where they are: then they are brought.
+    let kept = cli.home().join("run/hoist").join(format!("{}.blobs", relay.address()));
+    let places = fs::read_to_string(&kept).unwrap();
+    assert!(places.contains("demo/two"), "{places}");
+    fs::write(&kept, places.replace("demo/two", "demo/none")).unwrap();
+    assert_eq!(copy("demo/four", &[]), blobs);
+}
+
+#[test]
 fn http_beyond_this_machine_is_not_remembered() {
     Network::inside(|_| {
         let (cli, registry) = (Cli::new(), FaultRegistry::at(Network::PRIVATE));
