@@ -10,9 +10,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use serde::de::MapAccess;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use crate::object::{self, Members};
 use crate::{Credential, Error, Secret, key};
 
 /// Files of credentials are read into memory; beyond this something else is meant.
@@ -39,19 +41,29 @@ pub struct DockerConfig {
 }
 
 /// The file, as docker writes it. Go reads a null as if nothing stood there.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
 struct Document {
     auths: Option<BTreeMap<String, Option<Entry>>>,
     cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
-    #[serde(rename = "HttpHeaders")]
     http_headers: Option<BTreeMap<String, Option<String>>>,
 }
 
+impl Members for Document {
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        match name {
+            "auths" => self.auths = map.next_value()?,
+            "credhelpers" => self.cred_helpers = map.next_value()?,
+            "credsstore" => self.creds_store = map.next_value()?,
+            "httpheaders" => self.http_headers = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 /// A value under `auths`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Entry {
     /// `user:password` in base64.
     auth: Option<Secret>,
@@ -59,6 +71,32 @@ struct Entry {
     password: Option<Secret>,
     identitytoken: Option<Secret>,
     registrytoken: Option<Secret>,
+}
+
+impl Members for Entry {
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        match name {
+            "auth" => self.auth = map.next_value()?,
+            "username" => self.username = map.next_value()?,
+            "password" => self.password = map.next_value()?,
+            "identitytoken" => self.identitytoken = map.next_value()?,
+            "registrytoken" => self.registrytoken = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object::read(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object::read(deserializer)
+    }
 }
 
 impl DockerConfig {

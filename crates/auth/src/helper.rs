@@ -6,11 +6,13 @@ use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::MapAccess;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
+use crate::object::{self, Members};
 use crate::{Action, Credential, Error, Secret};
 
 /// What a helper prints on standard output when it has nothing, with exit status 1 (docker's protocol).
@@ -30,14 +32,28 @@ const SHOWN_MESSAGE: usize = 200;
 /// for good; docker passes it on and does not notice.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// What a helper prints. Docker reads the names in any case, and hand-made helpers rely on it.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// What a helper prints.
+#[derive(Default)]
 struct Answer {
-    #[serde(alias = "username")]
     username: Option<String>,
-    #[serde(alias = "secret")]
     secret: Option<Secret>,
+}
+
+impl Members for Answer {
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        match name {
+            "username" => self.username = map.next_value()?,
+            "secret" => self.secret = map.next_value()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object::read(deserializer)
+    }
 }
 
 /// What a helper is told to keep.
@@ -82,7 +98,10 @@ impl Helper<'_> {
         if is_not_found(&answer) {
             return Ok(None);
         }
-        Err(self.failed(Action::Get, format!("it failed with {status}"), &message))
+        // Docker's own helpers complain on standard output. What may be an answer is not repeated.
+        let on_output = first_line(&message).is_empty() && !answer.contains(&b'{');
+        let complaint = if on_output { &*answer } else { &message };
+        Err(self.failed(Action::Get, format!("it failed with {status}"), complaint))
     }
 
     /// Has it keep a user and a secret.

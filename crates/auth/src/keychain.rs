@@ -139,8 +139,8 @@ impl Keychain {
     /// As [`credential`](Self::credential), and who gave it.
     ///
     /// The first file with an answer gives it, and within a file the longest key (the repository, the paths above it,
-    /// the registry); for one key its helper, then its entry. `credsStore` is the helper of every registry that has
-    /// none of its own. Where no file has an answer, `GITHUB_TOKEN` answers for `ghcr.io`.
+    /// the registry); for one key its helper, then its entry, also where the helper is broken, as docker has it.
+    /// `credsStore` is the helper of every registry that has none of its own. Where no file has an answer, `GITHUB_TOKEN` answers for `ghcr.io`.
     ///
     /// # Errors
     /// Those of [`credential`](Self::credential).
@@ -171,16 +171,24 @@ impl Keychain {
         for (at, key) in keys.iter().enumerate() {
             let is_registry = at == keys.len() - 1;
             let helper = if is_registry { config.registry_helper(key, server) } else { config.helper(key) };
-            if let Some((name, server)) = helper
-                && let Some(credential) = self.ask(config, name, server).await?
-            {
-                let (name, server) = (name.to_owned(), server.to_owned());
-                let origin = Origin::Helper { path: config.path().to_owned(), name, server };
-                return Ok(Some(Found { credential, origin }));
+            let mut broken = None;
+            if let Some((name, server)) = helper {
+                match self.ask(config, name, server).await {
+                    Ok(Some(credential)) => {
+                        let (name, server) = (name.to_owned(), server.to_owned());
+                        let origin = Origin::Helper { path: config.path().to_owned(), name, server };
+                        return Ok(Some(Found { credential, origin }));
+                    }
+                    Ok(None) => {}
+                    Err(error) => broken = Some(error),
+                }
             }
             if let Some((key, credential)) = config.entry(key)? {
                 let origin = Origin::File { path: config.path().to_owned(), key: key.to_owned() };
                 return Ok(Some(Found { credential, origin }));
+            }
+            if let Some(error) = broken {
+                return Err(error);
             }
         }
         Ok(None)

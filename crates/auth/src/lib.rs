@@ -13,6 +13,7 @@ mod key;
 mod keychain;
 mod locations;
 mod login;
+mod object;
 mod secret;
 mod update;
 

@@ -177,6 +177,8 @@ fn broken_json_is_told_by_its_place_alone() {
         ("{\"auths\": {\"h\": \"hunter2\"}}", 1, 25, "type"),
         ("hunter2", 1, 1, "not JSON"),
         ("\"hunter2\"", 1, 9, "type"),
+        ("[]", 1, 0, "type"),
+        ("{\"auths\": {\"h\": [\"hunter2\"]}}", 1, 16, "type"),
         ("{} hunter2", 1, 4, "not JSON"),
         ("{\"credsStore\": {\"hunter2\": 1}}", 1, 15, "type"),
         ("{\"hunter2\": \u{1}}", 1, 13, "not JSON"),
@@ -191,6 +193,19 @@ fn broken_json_is_told_by_its_place_alone() {
         );
         assert!(text.contains(problem), "{content}: {text}");
         assert!(!format!("{text} {error:?}").contains(PASSWORD), "{text} {error:?}");
+    }
+}
+
+#[test]
+fn names_count_in_any_case_as_for_the_other_tools() {
+    let text = r#"{"AUTHS": {"h": {"Auth": "dTpw"}, "g": {"userName": "g", "PASSWORD": "p"}}, "httpheaders": {"X": "y"}}"#;
+    let config = DockerConfig::parse(Path::new("/c"), text.as_bytes()).unwrap();
+    assert_eq!(config.http_headers(), [("X".to_owned(), "y".to_owned())]);
+    let keychain = Keychain::new(config, Vec::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (registry, user) in [("h", "u"), ("g", "g")] {
+        let credential = runtime.block_on(keychain.credential(registry, None)).unwrap();
+        assert_eq!(credential, Credential::basic(user, auth::Secret::new("p")));
     }
 }
 

@@ -159,7 +159,8 @@ async fn the_most_specific_answers_and_a_helper_before_its_entry() {
 async fn a_broken_helper_is_an_error_that_hides_its_answer() {
     let helpers = Helpers::new()
         .add("fails", r"echo hunter2; printf '\n\033[31mno agent\033[0m\nmore\n' >&2; exit 7")
-        .add("quiet", "echo 'hunter2'; exit 1")
+        .add("quiet", r#"echo '{"Username": "u", "Secret": "hunter2"}'; exit 1"#)
+        .add("locked", "echo 'pass not initialized'; exit 1")
         .add("garbage", "echo hunter2")
         .add("typed", r#"echo '{"Username": "u", "Secret": ["hunter2"]}'"#)
         .add("empty", "true")
@@ -178,19 +179,38 @@ async fn a_broken_helper_is_an_error_that_hides_its_answer() {
                 .to_owned(),
         ),
         ("quiet", "it failed with exit status: 1".to_owned()),
+        ("locked", "it failed with exit status: 1 (it says: pass not initialized)".to_owned()),
         ("garbage", "its answer is not the JSON of a credential".to_owned()),
         ("typed", "its answer is not the JSON of a credential".to_owned()),
         ("empty", "its answer is not the JSON of a credential".to_owned()),
         ("killed", "it failed with signal: 9 (SIGKILL)".to_owned()),
         ("flood", "its answer is not the JSON of a credential".to_owned()),
     ] {
-        let keychain = helpers.keychain(&format!(
-            r#"{{"credsStore": "{name}", "auths": {{"h": {{"username": "u", "password": "p"}}}}}}"#
-        ));
+        let keychain = helpers.keychain(&format!(r#"{{"credsStore": "{name}", "auths": {{"h": {{}}}}}}"#));
         let error = keychain.credential("h", None).await.unwrap_err();
         assert!(error.to_string().ends_with(&expected), "{name}: {error}");
         let shown = format!("{error} {error:?} {keychain:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_s_own_entry_answers_where_its_helper_is_broken() {
+    let helpers = Helpers::new().add("fails", "exit 7");
+    // A file that came from another machine names that machine's helper.
+    for helper in [
+        r#""credsStore": "desktop""#,
+        r#""credsStore": "fails""#,
+        r#""credHelpers": {"h": "desktop", "h/team": "fails"}"#,
+    ] {
+        let keychain = helpers.keychain(&format!(
+            r#"{{{helper}, "auths": {{"h": {{"auth": "dTpw"}}, "h/team": {{"auth": "dTpw"}}}}}}"#
+        ));
+        for repository in [None, Some("team/app")] {
+            let found = keychain.find("h", repository).await.unwrap();
+            assert_eq!(found.credential, basic("u", "p"), "{helper}");
+            assert!(matches!(found.origin, Origin::File { .. }), "{helper}: {:?}", found.origin);
+        }
     }
 }
 

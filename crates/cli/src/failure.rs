@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use auth::Action;
 use registry::Trouble;
 use store::Kind;
 
@@ -41,6 +42,13 @@ impl Failure {
         self
     }
 
+    fn hint_of(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// An error of writing the command's own output.
     pub(crate) fn output(error: &io::Error) -> Self {
         match error.kind() {
@@ -57,6 +65,9 @@ impl Failure {
         let registry = cause.downcast_ref::<registry::Error>();
         if let Some(trouble) = registry.and_then(registry::Error::trouble) {
             return failure.hint(mend(&trouble));
+        }
+        if let Some(registry::Error::Credentials(error)) = registry {
+            return failure.hint_of(mend_credentials(error));
         }
         let failure = match registry.and_then(registry::Error::answer).and_then(|answer| answer.skew) {
             // Tokens and signatures are good for a time, by a clock.
@@ -157,6 +168,23 @@ fn mend(trouble: &Trouble) -> String {
     hint.to_owned()
 }
 
+/// What a person can do about files and helpers that should give credentials.
+fn mend_credentials(error: &auth::Error) -> Option<String> {
+    Some(match error {
+        auth::Error::Read { .. } => "let whoever runs hoist read that file, or move it away".to_owned(),
+        auth::Error::Parse { .. } => "mend that file, or move it away and log in again".to_owned(),
+        auth::Error::Entry { .. } => "`hoist auth login` writes the entry anew".to_owned(),
+        auth::Error::HelperMissing { name, .. } => {
+            format!("install docker-credential-{name}, or take its name out of the file and log in again")
+        }
+        auth::Error::HelperTimeout { name, action: Action::Get, server, .. }
+        | auth::Error::HelperFailed { name, action: Action::Get, server, .. } => {
+            format!("see what it does alone: `echo {server} | docker-credential-{name} get`")
+        }
+        _ => return None,
+    })
+}
+
 /// A name as rustls shows it: `DnsName("h")`, `IpAddress(10.0.0.1)`, or plain.
 fn name_of(shown: &str) -> &str {
     let inner = shown.split_once('(').map_or(shown, |(_, rest)| rest.trim_end_matches(')'));
@@ -213,7 +241,8 @@ impl From<local::LayoutNameError> for Failure {
 
 impl From<auth::Error> for Failure {
     fn from(error: auth::Error) -> Self {
-        Self::new(error)
+        let hint = mend_credentials(&error);
+        Self::new(error).hint_of(hint)
     }
 }
 
@@ -231,5 +260,27 @@ mod tests {
     fn a_closed_output_is_no_error() {
         assert!(matches!(Failure::output(&io::ErrorKind::BrokenPipe.into()), Failure::Closed));
         assert!(matches!(Failure::output(&io::ErrorKind::StorageFull.into()), Failure::Error { .. }));
+    }
+
+    #[test]
+    fn broken_credentials_come_with_their_mend() {
+        let helper = |action| auth::Error::HelperFailed {
+            name: "desk".into(),
+            action,
+            server: "h".into(),
+            problem: "it failed".into(),
+            message: String::new(),
+        };
+        let hints = |error: auth::Error| match Failure::from(error) {
+            Failure::Error { hints, .. } => hints,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            hints(helper(Action::Get)),
+            ["see what it does alone: `echo h | docker-credential-desk get`"]
+        );
+        assert!(hints(helper(Action::Erase)).is_empty());
+        let parse = auth::Error::Parse { path: "/c".into(), line: 1, column: 1, problem: "this is not JSON" };
+        assert_eq!(hints(parse), ["mend that file, or move it away and log in again"]);
     }
 }

@@ -11,19 +11,26 @@ pub(crate) struct Proxies {
     matcher: Matcher,
     /// `host:port` of `NO_PROXY`, which the matcher does not know.
     direct: Vec<String>,
+    /// Whether `NO_PROXY` is for all, addresses too, which the matcher leaves out.
+    never: bool,
 }
 
 impl Proxies {
     pub(crate) fn of_environment() -> Self {
         let no_proxy = ["no_proxy", "NO_PROXY"].iter().find_map(|name| std::env::var(name).ok());
-        let direct = no_proxy.unwrap_or_default().to_ascii_lowercase();
-        let direct = direct.split(',').map(|entry| entry.trim().to_owned());
-        Self { matcher: Matcher::from_env(), direct: direct.filter(|entry| entry.contains(':')).collect() }
+        Self::new(Matcher::from_env(), &no_proxy.unwrap_or_default())
+    }
+
+    fn new(matcher: Matcher, no_proxy: &str) -> Self {
+        let no_proxy = no_proxy.to_ascii_lowercase();
+        let entries = || no_proxy.split(',').map(str::trim);
+        let direct = entries().filter(|entry| entry.contains(':')).map(str::to_owned).collect();
+        Self { matcher, direct, never: entries().any(|entry| entry == "*") }
     }
 
     /// The proxy of a URL, without its credentials.
     pub(crate) fn of(&self, url: &Url) -> Option<String> {
-        if is_loopback(url) || self.is_direct(url) {
+        if self.never || is_loopback(url) || self.is_direct(url) {
             return None;
         }
         let uri: Uri = url.as_str().parse().ok()?;
@@ -62,7 +69,7 @@ mod tests {
     fn proxies(no_proxy: &str) -> Proxies {
         let matcher =
             Matcher::builder().https("http://u:s3cret@proxy.corp:3128").no(no_proxy.to_owned()).build();
-        Proxies { matcher, direct: no_proxy.split(',').map(str::to_owned).collect() }
+        Proxies::new(matcher, no_proxy)
     }
 
     #[test]
@@ -82,6 +89,8 @@ mod tests {
             (".corp", "https://r.corp/"),
             ("10.0.0.0/8", "https://10.1.1.1/"),
             ("*", "https://ghcr.io/"),
+            ("*", "https://10.1.1.1/"),
+            ("other.example, *", "https://[fd00::1]:5000/"),
         ] {
             assert_eq!(of(no_proxy, url), None, "{no_proxy} {url}");
         }

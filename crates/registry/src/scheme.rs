@@ -40,6 +40,8 @@ pub(crate) async fn find(registry: &RegistryName, shared: &Shared) -> &'static s
         Ok(Some(false)) => "http",
         // Nobody listens on 443, or says nothing: without a port in the name, 80 may answer.
         _ if port.is_none() && is_open(host, 80, resolver).await => "http",
+        // Where there is no direct way, http may have one: a proxy that is for http alone.
+        _ if through_proxy_for_http(registry, shared) => "http",
         // The request itself will say what is wrong; on loopback that is likely a server meant to speak http.
         _ if port.is_some() && registry.is_loopback() => "http",
         _ => "https",
@@ -54,6 +56,10 @@ async fn answers(url: &Url, shared: &Shared) -> bool {
         // A proxy or a certificate that refuses is for the request itself to tell; what breaks off is no TLS.
         Err(error) => !matches!(Trouble::of(&error), Some(Trouble::NotTls)),
     }
+}
+
+fn through_proxy_for_http(registry: &RegistryName, shared: &Shared) -> bool {
+    Url::parse(&format!("http://{registry}/v2/")).is_ok_and(|url| shared.transport.proxy(&url).is_some())
 }
 
 fn port(registry: &RegistryName) -> Option<u16> {

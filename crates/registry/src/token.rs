@@ -240,13 +240,23 @@ pub(crate) async fn request(
     let mut answer = question.send(host).await;
     if let Credential::IdentityToken { username, token } = credential
         && let Err(error) = &answer
-        && matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED))
+        && let Some(
+            status @ (StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED),
+        ) = error.status()
     {
-        // A server that knows nothing of OAuth2 may take the token as a password (token specification, "OAuth2").
+        // A server that knows nothing of OAuth2 may take the token as a password (token specification, "OAuth2"). What it
+        // answers to the unknown was seen to be 404 (GCR), 401 (Artifactory) and 400 (ACR), as containerd has it.
         let user = if username.is_empty() { TOKEN_USER } else { username };
         let credential = Credential::basic(user, token.clone());
         question = Question::new(realm, bearer, scopes, &credential);
-        answer = question.send(host).await;
+        let second = question.send(host).await;
+        // One that does know it has said what is wrong with the token.
+        if second.is_ok() || matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+            answer = second;
+        }
     }
     let answer = answer?;
     let Some(secret) = answer.token().cloned() else {

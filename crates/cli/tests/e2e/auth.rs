@@ -71,8 +71,12 @@ fn get_prints_what_crane_prints() {
         let answer = cli.hoist(["auth", "get", server]).run().success();
         assert_eq!(answer, "{\"Username\":\"u\",\"Secret\":\"p\"}\n", "{server}");
     }
-    cli.docker_config(&json!({"auths": {"h": {"auth": "dTpw"}}, "credHelpers": {"h": "absent"}}));
-    refused(&cli, &cli.hoist(["auth", "get", "h"]).run(), "docker-credential-absent, named in ");
+    cli.docker_config(&json!({"auths": {"h": {}}, "credHelpers": {"h": "absent"}}));
+    let outcome = cli.hoist(["auth", "get", "h"]).run();
+    refused(&cli, &outcome, "docker-credential-absent, named in ");
+    assert!(
+        outcome.stderr().contains("hint: install docker-credential-absent, or take its name out of the file")
+    );
 }
 
 #[test]

@@ -67,6 +67,21 @@ fn http_proxy() {
     });
 }
 
+/// There is no proxy for https, and no direct way.
+#[test]
+fn a_proxy_for_http_alone() {
+    Network::inside(|network| {
+        let room = network.room();
+        let proxy = ForwardProxy::http(Room::DOOR);
+        let plain = HoistServer::at(Network::PRIVATE);
+        plain.push(&images::single(), "demo/web", "1");
+        let cli = Cli::new();
+        let command = cli.hoist(["ls", &format!("{}/demo/web", plain.address())]);
+        let outcome = room.locks_in(command.env("HTTP_PROXY", format!("http://{}", proxy.address()))).run();
+        assert_eq!(outcome.success(), "1\n");
+    });
+}
+
 /// The proxy looks names up, which nobody in the room can.
 #[test]
 fn names_are_the_proxy_s_to_look_up() {

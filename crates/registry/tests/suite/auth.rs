@@ -263,9 +263,12 @@ async fn identity_tokens_go_the_oauth2_way() {
 #[tokio::test]
 async fn identity_tokens_are_passwords_where_oauth2_is_unknown() {
     // base64 of "0000:1dent1ty" and of "<token>:1dent1ty"
-    for (status, user, sent) in
-        [(404, "0000", "Basic MDAwMDoxZGVudDF0eQ=="), (405, "", "Basic PHRva2VuPjoxZGVudDF0eQ==")]
-    {
+    for (status, user, sent) in [
+        (400, "0000", "Basic MDAwMDoxZGVudDF0eQ=="),
+        (401, "0000", "Basic MDAwMDoxZGVudDF0eQ=="),
+        (404, "0000", "Basic MDAwMDoxZGVudDF0eQ=="),
+        (405, "", "Basic PHRva2VuPjoxZGVudDF0eQ=="),
+    ] {
         let server = FaultRegistry::start();
         server.on(Route::new("POST", "/token*"), Answer::status(status));
         server.on(Route::get("/token*"), Answer::status(200).body(r#"{"token":"t0ken"}"#));
@@ -280,6 +283,15 @@ async fn identity_tokens_are_passwords_where_oauth2_is_unknown() {
         assert_eq!(asked[1].header("authorization"), Some(sent));
         assert_eq!(asked[1].parameters("scope").len(), 2);
     }
+    // Who knows OAuth2 says what is wrong with the token, whatever comes of it as a password.
+    let server = FaultRegistry::start();
+    server.on(Route::new("POST", "/token*"), Answer::status(400).body(r#"{"error":"invalid_grant"}"#));
+    server.on(Route::get("/token*"), Answer::status(401));
+    let registry = wants_tokens(&format!("http://{}/token", server.address()));
+    let entry = json!({"identitytoken": "1dent1ty"});
+    let store = reader(&registry.address(), keychain(&registry.address(), &entry));
+    let error = store.resolve(&tag("1.0")).await.unwrap_err().to_string();
+    assert!(error.contains("400 Bad Request: invalid_grant"), "{error}");
     // Another answer stands.
     let server = FaultRegistry::start();
     server.on(Route::any(), Answer::status(403));
