@@ -104,7 +104,7 @@ impl Run {
             Opened::Mounted => return Ok(self.mounted(blob)),
             Opened::Existed => return Ok(self.existed(blob)),
             Opened::Writer(writer) => self.pour(blob, writer, content, turn).await?,
-            Opened::Placer(placer) => self.place(blob, placer).await?,
+            Opened::Placer(placer) => self.place(blob, placer, turn).await?,
         }
         self.observer.event(&Event::BlobDone(blob));
         Ok(Fate::Moved)

@@ -12,12 +12,14 @@ pub(crate) struct Parts {
     lead: Range<u64>,
     piece: u64,
     helped: bool,
+    /// Pieces that helpers have taken and not ended.
+    taken: usize,
 }
 
 impl Parts {
     /// The parts of a blob that are missing, in order; helpers take `piece` bytes at a time, at least one.
     pub(crate) fn new(missing: Vec<Range<u64>>, piece: u64) -> Self {
-        Self { free: missing.into(), lead: 0..0, piece: piece.max(1), helped: false }
+        Self { free: missing.into(), lead: 0..0, piece: piece.max(1), helped: false, taken: 0 }
     }
 
     /// The leader's next part, if any is left.
@@ -45,14 +47,21 @@ impl Parts {
             self.lead.end = keep;
         }
         self.helped = true;
+        self.taken += 1;
         self.cut()
     }
 
-    /// Takes back what a helper could not read.
-    pub(crate) fn give_back(&mut self, part: Range<u64>) {
-        if !part.is_empty() {
-            self.free.push_front(part);
+    /// A helper is done with a piece, but for `left` of it.
+    pub(crate) fn end(&mut self, left: Range<u64>) {
+        self.taken -= 1;
+        if !left.is_empty() {
+            self.free.push_front(left);
         }
+    }
+
+    /// Whether all has been read, and nobody is at it.
+    pub(crate) fn are_done(&self) -> bool {
+        self.taken == 0 && self.left() == 0
     }
 
     /// What the leader has not got of its part.
@@ -145,7 +154,7 @@ mod tests {
                         }
                     }
                     Step::Help => if let Some(part) = parts.help() { mark(&mut read, part) },
-                    Step::GiveBack => if let Some(part) = parts.help() { parts.give_back(part) },
+                    Step::GiveBack => if let Some(part) = parts.help() { parts.end(part) },
                 }
             }
             while let Some(part) = at {

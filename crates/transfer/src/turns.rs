@@ -63,6 +63,11 @@ impl Turns {
         self.helpers.wait(age).await
     }
 
+    /// Whether both sides are one host. Then a blob keeps both its slots, and none is to spare for helpers.
+    pub(crate) fn are_of_one_host(&self) -> bool {
+        matches!((&self.source, &self.destination), (Some(source), Some(destination)) if Arc::ptr_eq(source, destination))
+    }
+
     /// A number that is larger for whatever begins later.
     pub(crate) fn age(&self) -> u64 {
         let mut waiting = self.helpers.waiting();

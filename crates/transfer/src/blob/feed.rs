@@ -148,6 +148,9 @@ impl Feed {
 
     /// Lets others read what comes soon.
     fn split(&mut self) {
+        if self.run.turns.are_of_one_host() {
+            return;
+        }
         match self.run.source.ranges() {
             Ranges::No => return,
             Ranges::Unknown => {

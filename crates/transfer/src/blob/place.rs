@@ -1,17 +1,20 @@
 //! Writing a blob where its pieces may come in any order.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{Error as StoreError, Event, Kind, Placer, Ranges};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
 
 use super::blame;
 use crate::Error;
 use crate::parts::Parts;
 use crate::transfer::Run;
+use crate::turns::Turn;
 
 /// What a helper reads at a time, in bytes: long enough that the question before it costs little.
 const PIECE: Range<u64> = 4 << 20..16 << 20;
@@ -25,6 +28,8 @@ struct Site {
     blob: Descriptor,
     placer: Box<dyn Placer>,
     parts: Mutex<Parts>,
+    /// A helper is done with a piece.
+    ended: Notify,
     age: u64,
 }
 
@@ -34,6 +39,7 @@ impl Run {
         self: &Arc<Self>,
         blob: &Descriptor,
         placer: Box<dyn Placer>,
+        turn: &mut Turn,
     ) -> Result<(), Error> {
         let missing = placer.missing();
         let left: u64 = missing.iter().map(|part| part.end - part.start).sum();
@@ -49,11 +55,11 @@ impl Run {
             blob: blob.clone(),
             placer,
             parts: Mutex::new(Parts::new(missing, piece)),
+            ended: Notify::new(),
             age: self.turns.age(),
         });
-        let outcome = site.fill(left / piece).await;
-        // Nobody else holds it: helpers have ended.
-        let Some(site) = Arc::into_inner(site) else { return outcome };
+        let outcome = site.fill(left / piece, turn).await;
+        let site = Arc::into_inner(site).expect("all tasks that held it have ended");
         match outcome {
             Ok(()) => site.placer.commit().await.map_err(|error| blame(blob, error)),
             Err(Error::Source(error)) if error.kind() != Kind::Interrupted => {
@@ -67,27 +73,58 @@ impl Run {
 
 impl Site {
     /// Reads until nothing is missing, with up to `helpers` others.
-    async fn fill(self: &Arc<Self>, helpers: u64) -> Result<(), Error> {
+    async fn fill(self: &Arc<Self>, helpers: u64, turn: &mut Turn) -> Result<(), Error> {
         let mut tasks = JoinSet::new();
         if helpers > 1 {
             let site = Arc::clone(self);
-            tasks.spawn(async move { site.recruit(helpers).await });
+            tasks.spawn(async move { site.splits().await.map(|splits| if splits { helpers } else { 0 }) });
         }
-        let outcome = loop {
-            if let Err(error) = self.lead().await {
-                break Err(error);
-            }
-            // A helper that ends may have given something back.
-            match tasks.join_next().await {
-                None => break Ok(()),
-                Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(error))) => break Err(error),
-                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            }
-        };
-        // When this returns, nobody writes any more.
+        let outcome = self.lead_all(&mut tasks, turn).await;
+        // When this returns, nobody writes any more, and nobody holds the site.
         tasks.shutdown().await;
         outcome
+    }
+
+    /// Leads until all has been read, by whomever.
+    async fn lead_all(
+        self: &Arc<Self>,
+        tasks: &mut JoinSet<Result<u64, Error>>,
+        turn: &mut Turn,
+    ) -> Result<(), Error> {
+        loop {
+            let mut lead = pin!(self.lead());
+            loop {
+                tokio::select! {
+                    outcome = &mut lead => break outcome?,
+                    Some(outcome) = tasks.join_next() => self.hire(outcome, tasks)?,
+                }
+            }
+            // Helpers that still wait for a turn are not waited for: there may be none while blobs hold theirs.
+            turn.end_reading();
+            if self.parts().are_done() {
+                return Ok(());
+            }
+            tokio::select! {
+                // What a helper could not read is to be read here.
+                () = self.ended.notified() => {}
+                Some(outcome) = tasks.join_next() => self.hire(outcome, tasks)?,
+            }
+        }
+    }
+
+    /// Gets as many helpers as a task that has ended asks for.
+    fn hire(
+        self: &Arc<Self>,
+        outcome: Result<Result<u64, Error>, JoinError>,
+        tasks: &mut JoinSet<Result<u64, Error>>,
+    ) -> Result<(), Error> {
+        // Nobody but `shutdown` cancels a task, so it has panicked.
+        let helpers = outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        for _ in 1..helpers.min(self.run.options.jobs.get() as u64) {
+            let site = Arc::clone(self);
+            tasks.spawn(async move { site.help().await.map(|()| 0) });
+        }
+        Ok(())
     }
 
     /// Reads the parts that no helper reads.
@@ -118,8 +155,8 @@ impl Site {
         }
     }
 
-    /// Gets helpers, if the source sends parts of blobs: one at first, if that is not known.
-    async fn recruit(self: Arc<Self>, helpers: u64) -> Result<(), Error> {
+    /// Whether the source sends parts of blobs; it is asked if that is not known.
+    async fn splits(&self) -> Result<bool, Error> {
         if self.run.source.ranges() == Ranges::Unknown {
             let _turn = self.run.turns.helper(self.age).await;
             if self.run.source.ranges() == Ranges::Unknown && self.parts().left() > 0 {
@@ -127,21 +164,7 @@ impl Site {
                 drop(self.run.source.read(&self.blob, last).await.map_err(Error::Source)?);
             }
         }
-        if self.run.source.ranges() != Ranges::Yes {
-            return Ok(());
-        }
-        let mut tasks = JoinSet::new();
-        for _ in 1..helpers.min(self.run.options.jobs.get() as u64) {
-            let site = Arc::clone(&self);
-            tasks.spawn(async move { site.help().await });
-        }
-        while let Some(outcome) = tasks.join_next().await {
-            match outcome {
-                Ok(outcome) => outcome?,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
-        }
-        Ok(())
+        Ok(self.run.source.ranges() == Ranges::Yes)
     }
 
     /// Reads pieces until there are none.
@@ -162,10 +185,10 @@ impl Site {
                 }
                 if at < part.end { Err(Error::Source(self.ended(at))) } else { Ok(()) }
             };
-            if let Err(error) = outcome.await {
-                self.parts().give_back(at..part.end);
-                return Err(error);
-            }
+            let outcome = outcome.await;
+            self.parts().end(at..part.end);
+            self.ended.notify_one();
+            outcome?;
         }
     }
 
