@@ -24,6 +24,7 @@ mod body;
 mod catalog;
 mod challenge;
 mod client;
+mod content_range;
 pub mod doctor;
 mod error;
 mod exchange;
