@@ -29,6 +29,9 @@ pub mod doctor;
 mod error;
 mod exchange;
 mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod host;
 mod journal;
