@@ -1,12 +1,5 @@
-//! Docker's configuration file: nothing in it makes reading it panic, and errors do not print it.
+//! Docker's and podman's files of credentials.
 
 #![no_main]
 
-use std::path::Path;
-
-use auth::DockerConfig;
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|content: &[u8]| {
-    let _ = DockerConfig::parse(Path::new("config.json"), content);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| auth::fuzzing::config(input));

@@ -69,7 +69,8 @@ impl<'a> Document<'a> {
         let auths = self.members.0.iter_mut().find_map(|(_, member)| member.auths());
         let Some(auths) = auths else { return Ok(false) };
         let new = Zeroizing::new(serde_json::to_string(&entry)?);
-        match auths.0.iter_mut().find(|(name, _)| name == key) {
+        // Of a key that is written twice the last entry counts.
+        match auths.0.iter_mut().rfind(|(name, _)| name == key) {
             Some((_, Auth::Kept(old))) if old.get() == new.as_str() => return Ok(false),
             Some((_, value)) => *value = Auth::New(entry),
             None => auths.0.push((key.to_owned(), Auth::New(entry))),
@@ -218,6 +219,13 @@ mod tests {
         let places = ["\"z\"", "\"b\"", "\"a\": {", "\"n\"", "HttpHeaders", "null"]
             .map(|part| new.find(part).unwrap());
         assert!(places.is_sorted(), "{new}");
+    }
+
+    #[test]
+    fn of_a_key_that_is_written_twice_the_last_counts() {
+        let new = set(r#"{"auths": {"h": {"auth": "a"}, "h": {"auth": "b"}}}"#, "h", "c");
+        assert!(new.find("\"a\"") < new.find("\"c\"") && !new.contains("\"b\""), "{new}");
+        assert_eq!(remove(&new, &["h"]).unwrap(), "{\n\t\"auths\": {}\n}");
     }
 
     #[test]

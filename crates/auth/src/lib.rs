@@ -8,6 +8,9 @@ mod config_file;
 mod credential;
 mod document;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod helper;
 mod key;
 mod keychain;

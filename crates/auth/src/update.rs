@@ -21,6 +21,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const MOST_LINKS: usize = 40;
 
 /// What is to become of the entries under `auths`.
+#[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
     /// The entry of a key becomes this one, in its place, or behind the others.
     Set(&'a str, NewEntry<'a>),
@@ -46,21 +47,33 @@ pub(crate) async fn update(path: &Path, change: Change<'_>, limit: Duration) -> 
         Err(error) if error.kind() == ErrorKind::NotFound => Zeroizing::default(),
         Err(cause) => return Err(Error::Read { path: path.to_owned(), cause: Arc::new(cause) }),
     };
+    let Some(new) = changed(path, &old, change)? else { return Ok(()) };
+    replace(&target, folder, &new).map_err(failed)
+}
+
+/// What the content of a file becomes; `None` if it is so already. `path` is for messages.
+pub(crate) fn changed(
+    path: &Path,
+    old: &[u8],
+    change: Change<'_>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let failed =
+        |error: serde_json::Error| Error::Write { path: path.to_owned(), cause: Arc::new(error.into()) };
     // What cannot be understood is not touched.
-    DockerConfig::parse(path, &old)?;
-    let mut document = Document::parse(&old).map_err(|error| unparsable(path, &error))?;
+    DockerConfig::parse(path, old)?;
+    let mut document = Document::parse(old).map_err(|error| unparsable(path, &error))?;
     let changed = match change {
-        Change::Set(key, entry) => document.set(key, entry).map_err(|error| failed(error.into()))?,
+        Change::Set(key, entry) => document.set(key, entry).map_err(failed)?,
         Change::Remove(keys) => document.remove(keys),
     };
     if !changed {
-        return Ok(());
+        return Ok(None);
     }
-    let mut new = document.write().map_err(|error| failed(error.into()))?;
+    let mut new = document.write().map_err(failed)?;
     if old.ends_with(b"\n") {
         new.push(b'\n');
     }
-    replace(&target, folder, &new).map_err(failed)
+    Ok(Some(new))
 }
 
 /// What a chain of symbolic links leads to, whether it is there or not.

@@ -32,6 +32,9 @@
 mod decoder;
 mod entry;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gzip;
 mod header;
 mod merge;

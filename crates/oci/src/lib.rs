@@ -18,6 +18,9 @@
 mod config;
 mod descriptor;
 mod digest;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod manifest;
 mod media_type;
 mod platform;

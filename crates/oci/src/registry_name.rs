@@ -102,7 +102,7 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), (usize, String)> {
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err((end + 1, "only ':' and a port may follow ']'".to_owned())),
+            None => Err((host.chars().count(), "only ':' and a port may follow ']'".to_owned())),
         };
     }
     Ok(text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))))
@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(at("a..b:1"), 0);
         assert_eq!(at("[::1"), 0);
         assert_eq!(at("[::1]x"), 5);
+        assert_eq!(at("[\u{4e79e}\u{5e78a}]a"), 4);
         assert_eq!(at("[zz]:1"), 1);
     }
 }

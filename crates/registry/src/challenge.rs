@@ -54,10 +54,11 @@ impl Challenge {
     }
 }
 
-type Parsed = (String, Vec<(String, String)>);
+/// A challenge as it is written: its scheme, and its parameters with their names.
+pub(crate) type Parsed = (String, Vec<(String, String)>);
 
 /// All challenges of one header value. What cannot be understood is passed over, as there may be a good one behind it.
-fn parse(value: &str) -> Vec<Parsed> {
+pub(crate) fn parse(value: &str) -> Vec<Parsed> {
     let mut challenges: Vec<Parsed> = Vec::new();
     let mut rest = value;
     loop {

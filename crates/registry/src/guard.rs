@@ -139,6 +139,14 @@ fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
+fn plain_host<S: AsRef<str>>(host: Host<S>) -> String {
+    match host {
+        Host::Domain(name) => plain(name.as_ref()),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    }
+}
+
 /// A place that registries may send us to, wherever it is (`--allow-host`): `host`, `host:port`, an address, or a range
 /// of addresses such as `10.0.0.0/8`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,12 +163,8 @@ impl AllowedHost {
     pub(crate) fn has_url(&self, url: &Url) -> bool {
         match (&self.0, url.host()) {
             (Allowed::Name { host, port }, Some(found)) => {
-                let found = match found {
-                    Host::Domain(name) => plain(name),
-                    Host::Ipv4(address) => address.to_string(),
-                    Host::Ipv6(address) => address.to_string(),
-                };
-                found == *host && port.is_none_or(|port| url.port_or_known_default() == Some(port))
+                plain_host(found) == *host
+                    && port.is_none_or(|port| url.port_or_known_default() == Some(port))
             }
             (Allowed::Range { .. }, Some(Host::Ipv4(address))) => self.has_address(address.into()),
             (Allowed::Range { .. }, Some(Host::Ipv6(address))) => self.has_address(address.into()),
@@ -199,14 +203,12 @@ impl FromStr for AllowedHost {
         if let Ok(IpAddr::V6(address)) = text.parse() {
             return Ok(Self(Allowed::Name { host: address.to_string(), port: None }));
         }
-        let name = RegistryName::new(text).map_err(|(_, reason)| reason)?;
-        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let host = name.host();
-        let host = match host.parse::<IpAddr>() {
-            Ok(address) => address.to_string(),
-            Err(_) => plain(host),
-        };
-        Ok(Self(Allowed::Name { host, port }))
+        RegistryName::new(text).map_err(|(_, reason)| reason)?;
+        let with_port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = with_port.map_or((text, None), |(host, port)| (host, Some(port)));
+        // As URLs have it, where `0x7f.1` is an address, and a registry's other names are not its first.
+        let host = Host::parse(host).map_err(|error| format!("{host:?} cannot be a host: {error}"))?;
+        Ok(Self(Allowed::Name { host: plain_host(host), port }))
     }
 }
 
@@ -337,6 +339,8 @@ mod tests {
             ("storage.corp:9000", "http://storage.corp:9000/x"),
             ("storage.corp:443", "https://storage.corp/x"),
             ("10.0.0.5", "http://0x0a000005/"),
+            ("0x0a000005:80", "http://10.0.0.5/"),
+            ("registry-1.docker.io", "https://registry-1.docker.io/x"),
             ("[fd00::5]:80", "http://[fd00::5]/"),
             ("fd00::5", "http://[fd00::5]:8080/"),
             ("10.0.0.0/8", "http://10.9.9.9/"),

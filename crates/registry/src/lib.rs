@@ -24,10 +24,14 @@ mod body;
 mod catalog;
 mod challenge;
 mod client;
+mod content_range;
 pub mod doctor;
 mod error;
 mod exchange;
 mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod host;
 mod journal;

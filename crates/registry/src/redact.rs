@@ -92,12 +92,14 @@ impl fmt::Display for Headers<'_> {
     }
 }
 
-/// A `Location`, which may be relative.
+/// A `Location`, which may be relative: then it is shown without its query, and without what stands before a host in
+/// `//user:password@host/path`.
 fn location(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(absolute) => url(&absolute),
-        Err(_) => path(text.split('?').next().unwrap_or_default()),
+    if let Ok(absolute) = Url::parse(text) {
+        return url(&absolute);
     }
+    let place = text.split(['?', '#']).next().unwrap_or_default();
+    path(place.rsplit('@').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -129,5 +131,18 @@ mod tests {
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("content-type: text/plain"), "{shown}");
         assert!(shown.contains("location: /v2/a/blobs/uploads/REDACTED"), "{shown}");
+    }
+
+    #[test]
+    fn where_a_location_leads_is_shown_and_no_more() {
+        for (text, shown) in [
+            ("/v2/a/blobs/uploads/1?_state=s3cret", "/v2/a/blobs/uploads/REDACTED"),
+            ("//user:s3cret@h/x?y#z", "h/x"),
+            ("\\\\user:s3cret@h", "h"),
+            ("https://user:s3cret@h/x?sig=s3cret&n=1", "https://h/x?sig=REDACTED&n=1"),
+            ("x#s3cret", "x"),
+        ] {
+            assert_eq!(location(text), shown);
+        }
     }
 }

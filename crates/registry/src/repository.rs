@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::body::Reading;
+use crate::content_range;
 use crate::error::Error;
 use crate::exchange::{Answer, Request, stalled};
 use crate::host::Host;
@@ -207,10 +208,10 @@ impl RegistryStore {
         };
         let mut response = answer.response;
         let told = match response.status() {
-            StatusCode::PARTIAL_CONTENT => response.headers().get(CONTENT_RANGE).and_then(|value| {
-                let (_, size) = value.to_str().ok()?.split_once('/')?;
-                size.trim().parse().ok()
-            }),
+            StatusCode::PARTIAL_CONTENT => {
+                let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+                range.and_then(content_range::size)
+            }
             _ => response.content_length(),
         };
         if told.is_some() {

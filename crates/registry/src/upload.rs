@@ -8,8 +8,8 @@
 mod chunk;
 mod habits;
 mod part;
-mod progress;
-mod session;
+pub(crate) mod progress;
+pub(crate) mod session;
 mod small;
 mod trail;
 mod writer;

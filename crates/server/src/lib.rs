@@ -58,6 +58,9 @@ mod access;
 mod api;
 mod body;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod name;
 mod page;
 mod query;

@@ -5,7 +5,7 @@ use http::header::RANGE;
 
 /// How many bytes a session has: `Range: 0-N`, with the last byte. Nothing is "0-0" too, so one byte counts as none;
 /// without the header there is nothing. `None` if it cannot be read.
-pub(super) fn kept(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn kept(headers: &HeaderMap) -> Option<u64> {
     let Some(value) = headers.get(RANGE) else { return Some(0) };
     parse(value.to_str().ok()?)
 }

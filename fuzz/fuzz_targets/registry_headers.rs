@@ -1,0 +1,5 @@
+//! Headers of an answer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| registry::fuzzing::headers(input));

@@ -1,0 +1,5 @@
+//! `Link` and `Location`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| registry::fuzzing::link(input));
