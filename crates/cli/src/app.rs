@@ -34,6 +34,7 @@ pub(crate) fn main() -> ExitCode {
         ui.note(&Args::command().render_help().to_string());
         return ExitCode::SUCCESS;
     };
+    let ui = ui.showing(args.global.progress);
     if args.global.verbose {
         log_requests();
     }
@@ -62,7 +63,7 @@ fn end(ui: &Ui, program: &OsStr, outcome: Result<Option<Signal>, Failure>) -> Ex
             ExitCode::SUCCESS
         }
         Ok(Some(signal)) => {
-            ui.note(signal.text());
+            ui.stopped(signal.text());
             ExitCode::from(if is_crane(program) { 1 } else { signal.code() })
         }
         Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use registry::AllowedHost;
 
 use crate::access::Access;
 use crate::commands;
+use crate::progress::Choice;
 use crate::settings::PlatformChoice;
 
 /// Look into, copy and serve container images and every other OCI artifact, without a container runtime.
@@ -48,6 +49,9 @@ pub(crate) struct Global {
     /// Neither use nor keep what is remembered of registries between runs (+)
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
+    /// How far a transfer is: bars on a terminal and lines elsewhere, or what is named here (+)
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "FORM")]
+    pub(crate) progress: Choice,
     #[command(flatten)]
     pub(crate) access: Access,
 }

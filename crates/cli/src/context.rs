@@ -9,12 +9,12 @@ use std::time::Duration;
 use auth::{Keychain, Locations};
 use oci::Repository;
 use registry::{Client, Options, RegistryStore};
-use store::{Event, Observer};
 use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
 use crate::place::{Place, Source};
+use crate::progress::Notes;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -133,7 +133,7 @@ impl Context {
         options.allowed_hosts.clone_from(&settings.allowed_hosts);
         options.tls.host_folders = host_folders(|name| std::env::var_os(name));
         settings.access.apply(&mut options)?;
-        options.observer = Arc::new(Notes(self.ui.clone()));
+        options.observer = Arc::new(Notes::new(self.ui.clone()));
         options.state = state_folder(|name| std::env::var_os(name)).map(|folder| folder.join("uploads"));
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
@@ -193,21 +193,6 @@ impl Scratch {
                     _ => break,
                 }
             }
-        }
-    }
-}
-
-/// Tells what the client has to say.
-struct Notes(Ui);
-
-impl Observer for Notes {
-    fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::Warned(text) => self.0.warn(text),
-            Event::Retried { reason, wait } => {
-                self.0.log(&format!("retrying in {:.1} s: {reason}", wait.as_secs_f64()));
-            }
-            _ => {}
         }
     }
 }

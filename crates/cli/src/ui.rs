@@ -10,6 +10,7 @@ use indicatif::MultiProgress;
 
 use crate::failure::Failure;
 use crate::json;
+use crate::progress::{Choice, Document, Shown};
 
 /// Where output goes, and how it looks there.
 #[derive(Clone)]
@@ -19,9 +20,9 @@ pub(crate) struct Ui {
     /// Standard output is a terminal that shows colours.
     pub(crate) out_colour: bool,
     /// Standard error is a terminal that shows colours.
-    err_colour: bool,
-    /// Standard error is a terminal, so that bars can move.
-    pub(crate) live: bool,
+    pub(crate) err_colour: bool,
+    /// In which form transfers show themselves.
+    pub(crate) shown: Shown,
     pub(crate) bars: MultiProgress,
     warnings: Arc<Mutex<Vec<String>>>,
 }
@@ -59,7 +60,7 @@ impl Ui {
             err: Sink::Stderr,
             out_colour: colour(anstream::AutoStream::choice(&io::stdout())),
             err_colour: colour(anstream::AutoStream::choice(&io::stderr())),
-            live: io::stderr().is_terminal(),
+            shown: Choice::Auto.shown(can_draw()),
             bars: MultiProgress::new(),
             warnings: Arc::default(),
         }
@@ -73,11 +74,16 @@ impl Ui {
             err: Sink::Memory(Arc::clone(&captured.err)),
             out_colour: false,
             err_colour: false,
-            live: false,
+            shown: Shown::Plain,
             bars: MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden()),
             warnings: Arc::default(),
         };
         (ui, captured)
+    }
+
+    /// The same, in the form that was asked for.
+    pub(crate) fn showing(self, choice: Choice) -> Self {
+        Self { shown: choice.shown(can_draw()), ..self }
     }
 
     /// Prints a part of the result.
@@ -108,14 +114,43 @@ impl Ui {
 
     /// Says something about the work, with the time, in the shape of crane's log lines.
     pub(crate) fn log(&self, text: &str) {
+        if self.shown == Shown::Json {
+            return self.object(&Document::Note { message: text });
+        }
         let now = jiff::ZonedDateTime::now().strftime("%Y/%m/%d %H:%M:%S");
         self.note(&format!("{now} {text}"));
     }
 
-    /// Prints a line that is no result. Standard error may be gone; there is nobody to tell then.
+    /// Prints a line that is no result.
     pub(crate) fn note(&self, line: &str) {
-        let write = || self.err.write(format!("{line}\n").as_bytes());
-        let _ = if self.live { self.bars.suspend(write) } else { write() };
+        if self.shown == Shown::Json {
+            return self.object(&Document::Note { message: line });
+        }
+        self.write(line);
+    }
+
+    /// Prints an object for programs.
+    pub(crate) fn object(&self, document: &Document<'_>) {
+        self.write(&document.line());
+    }
+
+    /// Writes a line to standard error, above the bars. It may be gone; there is nobody to tell then.
+    fn write(&self, line: &str) {
+        let _ = if self.shown == Shown::Bars && !self.bars.is_hidden() {
+            self.bars.println(line)
+        } else {
+            self.err.write(format!("{line}\n").as_bytes())
+        };
+    }
+
+    /// How many lines the terminal shows.
+    pub(crate) fn height(&self) -> usize {
+        match &self.err {
+            Sink::Memory(_) => 24,
+            Sink::Stdout | Sink::Stderr => {
+                rustix::termios::tcgetwinsize(io::stderr()).map_or(24, |size| usize::from(size.ws_row))
+            }
+        }
     }
 
     /// Asks for something that is typed on the same line.
@@ -134,14 +169,29 @@ impl Ui {
         warnings.sort();
         warnings.dedup();
         for text in warnings {
+            if self.shown == Shown::Json {
+                self.object(&Document::Warned { message: &text });
+                continue;
+            }
             let tag = if self.err_colour { "\u{1b}[33m[WARNING]\u{1b}[0m" } else { "[WARNING]" };
             self.note(&format!("{tag}: {text}"));
+        }
+    }
+
+    /// Prints what ended a command from outside.
+    pub(crate) fn stopped(&self, text: &str) {
+        match self.shown {
+            Shown::Json => self.object(&Document::Error { message: text, hints: &[] }),
+            _ => self.note(text),
         }
     }
 
     /// Prints why a command failed.
     pub(crate) fn fail(&self, failure: &Failure) {
         let Failure::Error { text, hints } = failure else { return };
+        if self.shown == Shown::Json {
+            return self.object(&Document::Error { message: text, hints });
+        }
         let paint = |code: &str, text: &str| {
             if self.err_colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
@@ -150,6 +200,11 @@ impl Ui {
             self.note(&format!("{} {hint}", paint("1;36", "hint:")));
         }
     }
+}
+
+/// Whether standard error is a terminal on which lines can be drawn again.
+fn can_draw() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|name| name != "dumb")
 }
 
 /// What a captured command printed.

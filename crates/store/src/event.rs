@@ -31,7 +31,12 @@ pub enum Event<'a> {
     /// The destination took a blob from another of its repositories.
     BlobMounted(&'a Descriptor),
     /// The destination had a blob already.
-    BlobExisted(&'a Descriptor),
+    BlobExisted {
+        /// The blob.
+        blob: &'a Descriptor,
+        /// Whether it had been [`Planned`](Self::Planned) to move.
+        planned: bool,
+    },
     /// A manifest was written.
     ManifestDone {
         /// The reference it was written to.

@@ -139,7 +139,7 @@ impl Run {
     }
 
     fn existed(&self, blob: &Descriptor) -> Fate {
-        self.observer.event(&Event::BlobExisted(blob));
+        self.observer.event(&Event::BlobExisted { blob, planned: true });
         Fate::Existed
     }
 

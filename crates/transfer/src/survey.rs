@@ -144,7 +144,7 @@ impl Run {
             let held = has(&self.asked_destination, blob).await?;
             if held {
                 answer = Answer::Existed;
-                self.observer.event(&Event::BlobExisted(blob));
+                self.observer.event(&Event::BlobExisted { blob, planned: false });
             }
             Ok(held)
         };

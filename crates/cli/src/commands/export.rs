@@ -54,7 +54,7 @@ async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Re
         spool_limit: args.spool_limit,
     };
     let outcome = image::export(export, &manifest, out).await;
-    progress.clear();
+    progress.end(outcome.is_ok());
     Ok(outcome?)
 }
 

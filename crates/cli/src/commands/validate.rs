@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let mut validation = Validation::new(Arc::clone(&source.store), Arc::clone(&progress) as _);
     validation.fast = args.fast;
     let report = image::validate(validation, &source.selector, context.settings.platform.one()).await;
-    progress.clear();
+    progress.end(report.is_ok());
     let report = report?;
     if args.output.wants_json() {
         let (reference, valid) = (source.name(), report.is_valid());

@@ -303,7 +303,7 @@ impl Observer for Lines {
             Event::BlobAdvanced(blob, bytes) => format!("advanced {} {bytes}", blob.digest),
             Event::BlobDone(blob) => format!("done {}", blob.digest),
             Event::BlobMounted(blob) => format!("mounted {}", blob.digest),
-            Event::BlobExisted(blob) => format!("existed {}", blob.digest),
+            Event::BlobExisted { blob, .. } => format!("existed {}", blob.digest),
             Event::ManifestDone { reference, .. } => format!("manifest {reference}"),
             Event::ManifestExisted { selector, .. } => format!("existing manifest {selector}"),
             Event::TagSkipped(tag) => format!("skipped {tag}"),
