@@ -127,7 +127,7 @@ impl Transfer {
     ///
     /// # Errors
     /// [`Error::Clobber`] before anything is written; [`Error::NoChild`]; [`Error::WrongDigest`] if `to` is a digest
-    /// that the manifest does not have; those of [`Graph::walk`]; [`Error::GaveUp`] for a blob that breaks each time;
+    /// that the manifest does not have; those of [`Graph::walk`](crate::Graph::walk); [`Error::GaveUp`] for a blob that breaks each time;
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
