@@ -93,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         progress.clear();
         return dry_run::print(&context.ui, &args.output, &args.destination, &preview);
     }
-    context.ui.log(&format!("Copying from {} to {}", args.source, args.destination));
+    progress.log(&format!("Copying from {} to {}", args.source, args.destination));
     let Some([from, to]) = &ends.image else {
         let copied = transfer.copy_tags().await?;
         progress.finish(&format!(

@@ -56,7 +56,9 @@ impl Bars {
             bar.set_position(flow.at.min(flow.size));
         }
         if rest.is_empty() {
-            self.more.take().iter().for_each(|more| remove(ui, more));
+            if let Some(more) = self.more.take() {
+                remove(ui, &more);
+            }
         } else {
             let more = self.more.get_or_insert_with(|| ui.bars.insert_before(bar, self::bar("{msg}")));
             more.set_message(sum(rest));
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_columns() {
-        assert_eq!(amount("total", 1 << 19, 14 << 20), "total         512 KiB of 14.0 MiB ");
+        assert_eq!(amount("total", 1 << 19, 14 << 20), "total          512 KiB of 14.0 MiB ");
         assert_eq!(pace(1 << 19, 14 << 20, None), "");
         assert_eq!(pace(1 << 19, 14 << 20, Some(0)), "nothing moves");
         assert_eq!(pace(0, 14 << 20, Some(1 << 20)), " 1.0 MiB/s    14 s left");
@@ -156,7 +158,7 @@ mod tests {
         for blob in &blobs {
             tally.note(&Event::BlobStarted { blob, kept: 1 << 18 });
         }
-        assert_eq!(sum(&tally.active()[1..]), "+ 2 more      512 KiB of 2.0 MiB  ");
+        assert_eq!(sum(&tally.active()[1..]), "+ 2 more       512 KiB of 2.0 MiB  ");
         let label = label(&tally.active()[0]);
         assert_eq!(label, format!("{}   256 KiB of 1.0 MiB  ", &blobs[0].digest.hex()[..12]));
     }

@@ -5,6 +5,7 @@ mod choice;
 mod document;
 mod lines;
 mod notes;
+mod plain;
 mod speed;
 mod tally;
 mod text;
@@ -21,15 +22,13 @@ pub(crate) use notes::Notes;
 
 use crate::ui::Ui;
 use bars::Bars;
+use plain::Plain;
 use speed::Speed;
 use tally::Tally;
 use ticker::Ticker;
 
 /// How often a frame is drawn, or told how far each blob is.
 const TICK: Duration = Duration::from_millis(250);
-
-/// How often a line tells how far it all is.
-const PLAIN: Duration = Duration::from_secs(10);
 
 /// Shows the events of one command. They are counted as they come, which costs little however many there are; what
 /// takes time is done a few times a second on a thread of its own.
@@ -57,6 +56,13 @@ impl Progress {
         let (started, tally) = (Instant::now(), Arc::<Mutex<Tally>>::default());
         let ticker = start(&ui, started, &tally);
         Self { ui, typed, started, tally, ticker: Mutex::new(ticker) }
+    }
+
+    /// Says something about the work, if anything is to be said of it.
+    pub(crate) fn log(&self, text: &str) {
+        if self.ui.shown != Shown::Nothing {
+            self.ui.log(text);
+        }
     }
 
     /// Ends what is shown of a command that has done all that was asked, and says what that was: on a terminal in these
@@ -89,15 +95,10 @@ impl Progress {
 
     /// Says at once what is not told a few times a second.
     fn tell(&self, event: &Event<'_>) {
-        let line = match self.ui.shown {
-            Shown::Nothing => return,
-            Shown::Json => return Document::all(event).iter().for_each(|document| self.ui.object(document)),
-            Shown::Bars => lines::notable(event),
-            Shown::Plain => lines::notable(event)
-                .or_else(|| self.typed.as_ref().and_then(|typed| lines::copy(event, typed))),
-        };
-        if let Some(line) = line {
-            self.ui.log(&line);
+        let typed = self.typed.as_ref().filter(|_| self.ui.shown == Shown::Plain);
+        match typed.and_then(|typed| lines::copy(event, typed)) {
+            Some(line) => self.ui.log(&line),
+            None => notable(&self.ui, event),
         }
     }
 }
@@ -117,12 +118,29 @@ impl Drop for Progress {
     }
 }
 
+/// Says what is said in whatever form: to programs all, to people what is notable.
+fn notable(ui: &Ui, event: &Event<'_>) {
+    match ui.shown {
+        Shown::Nothing => {}
+        Shown::Json => {
+            for document in Document::all(event) {
+                ui.object(&document);
+            }
+        }
+        Shown::Bars | Shown::Plain => {
+            if let Some(line) = lines::notable(event) {
+                ui.log(&line);
+            }
+        }
+    }
+}
+
 /// Begins to show, in the form that was asked for.
 fn start(ui: &Ui, started: Instant, tally: &Arc<Mutex<Tally>>) -> Option<Ticker> {
     let (ui, tally) = (ui.clone(), Arc::clone(tally));
-    let mut speed = Speed::default();
     match ui.shown {
         Shown::Bars => {
+            let mut speed = Speed::default();
             let mut bars = Bars::new(ui);
             Ticker::start(TICK, move || {
                 let (position, moved, active) = {
@@ -136,16 +154,14 @@ fn start(ui: &Ui, started: Instant, tally: &Arc<Mutex<Tally>>) -> Option<Ticker>
             })
         }
         Shown::Plain => {
-            let mut told = started;
+            let mut plain = Plain::default();
             Ticker::start(TICK, move || {
-                let ((done, total), moved) = {
+                let (position, moved) = {
                     let tally = of(&tally);
                     (tally.position(), tally.moved())
                 };
-                let speed = speed.note(started.elapsed(), moved);
-                if told.elapsed() >= PLAIN && done < total {
-                    told = Instant::now();
-                    ui.log(&text::line(done, total, speed));
+                if let Some(line) = plain.note(started.elapsed(), position, moved) {
+                    ui.log(&line);
                 }
             })
         }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use store::{Event, Observer};
 
-use super::{Document, Shown, lines};
 use crate::ui::Ui;
 
 /// A wait that ends so little later than one that was told is the same.
@@ -50,19 +49,15 @@ impl Observer for Notes {
         if let Event::Warned(text) = event {
             return self.ui.warn(text);
         }
-        if self.is_old(event) {
-            return;
-        }
-        match self.ui.shown {
-            Shown::Json => Document::all(event).iter().for_each(|document| self.ui.object(document)),
-            Shown::Bars | Shown::Plain => lines::notable(event).iter().for_each(|line| self.ui.log(line)),
-            Shown::Nothing => {}
+        if !self.is_old(event) {
+            super::notable(&self.ui, event);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shown;
     use super::*;
 
     #[test]
