@@ -10,8 +10,13 @@ use tokio::time::Instant;
 /// How many exchanges a host starts with.
 const FIRST: f64 = 4.0;
 
-/// Near where a host refused before, one more is tried only after so many full rounds without a refusal.
-const PATIENCE: f64 = 16.0;
+/// Near where a host refused before, one more is tried only after so many full rounds without a refusal, and so many
+/// exchanges at least: then few are refused.
+const PATIENCE: f64 = 6.0;
+const EXCHANGES: f64 = 30.0;
+
+/// What counts as near, as a share of the most that was taken.
+const NEAR: f64 = 0.75;
 
 /// So many failed exchanges, less those that succeeded in between, count as a refusal.
 const TROUBLE: f64 = 3.0;
@@ -113,7 +118,9 @@ impl Pace {
         }
         let grown = match state.most {
             None if state.doubling => state.limit + 1.0,
-            Some(most) if state.limit + 1.0 > most => state.limit + 1.0 / (state.limit * PATIENCE),
+            Some(most) if state.limit + 1.0 > most => {
+                state.limit + 1.0 / (state.limit * PATIENCE).max(EXCHANGES)
+            }
             _ => state.limit + 1.0 / state.limit,
         };
         let more = grown.min(self.ceiling).floor() > state.limit.floor();
@@ -200,14 +207,13 @@ impl State {
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
     fn cut(&mut self) {
         let active = self.active.max(1) as f64;
+        let below = (active - 1.0).max(1.0);
         self.limit = match self.most {
-            // One more was tried and refused: back to what was taken before.
-            Some(most) if active > most => most,
-            _ => {
-                self.most = Some((active - 1.0).max(1.0));
-                (active.min(self.limit) / 2.0).floor().max(1.0)
-            }
+            // One more was tried and refused: one less, as before.
+            Some(most) if active > most * NEAR => below.min(self.limit),
+            _ => (active.min(self.limit) / 2.0).floor().max(1.0),
         };
+        self.most = Some(below);
         self.doubling = false;
         self.trouble = 0.0;
         self.stale = self.active;

@@ -14,7 +14,7 @@ fn many(layers: usize) -> testkit::images::Graph {
 fn it_settles_at_what_a_registry_takes() {
     let (source, destination) = (DockerRegistry::plain(), FaultRegistry::start());
     source.push(&many(300), "demo/many", "1");
-    destination.limit(6, Duration::from_millis(20));
+    destination.limit(6, Duration::from_millis(60));
     let cli = Cli::new();
     let from = format!("{}/demo/many:1", source.address());
     cli.hoist(["cp", &from, &format!("{}/demo/many:1", destination.address())]).run().success();
