@@ -238,7 +238,9 @@ fn killed_midway() {
     assert!(kept >= MIB as u64, "{kept} bytes were kept");
 
     let before = registry.requests().len();
-    cli.hoist(["cp", &name, "oci:images"]).run().success();
+    let second = cli.hoist(["cp", &name, "oci:images"]).run();
+    second.success();
+    assert!(second.stderr().contains(" resuming at "), "{second}");
     let requests = registry.requests();
     let ranges: Vec<_> = requests[before..]
         .iter()
