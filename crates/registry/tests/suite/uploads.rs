@@ -136,7 +136,7 @@ async fn a_refusal_in_the_middle_gives_its_reason() {
             let mut error = write(&store, &vec![7; 30_000_000]).await.unwrap_err();
             // Where the server hangs up while bytes are on their way, its reset may overtake its answer (RFC 9112,
             // section 9.6). Then it is worth another attempt, and that one has the answer.
-            for _ in 0..9 {
+            for _ in 0..60 {
                 if line(&error).contains(reason) {
                     break;
                 }
