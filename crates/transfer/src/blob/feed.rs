@@ -20,7 +20,7 @@ use crate::turns::Turn;
 pub(crate) const PIECE: u64 = 1 << 20;
 
 /// How many pieces of a run may be in memory.
-pub(crate) const WINDOW: usize = 20;
+pub(crate) const WINDOW: usize = 28;
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
