@@ -24,8 +24,8 @@ const TROUBLE: f64 = 3.0;
 /// The exchanges with one host: how many there may be, how many there are, and until when there shall be none.
 ///
 /// The limit doubles each round while all goes well, up to a ceiling. Where the host refuses (429, 503) or exchanges break
-/// off, it is halved, and then grows by one a round; near where it was refused it grows seldom, so that it settles below
-/// that instead of running into it again and again.
+/// off, it is halved, and then grows by one a round; near where it was refused it grows seldom and loses one at a time, so
+/// that it settles there instead of swinging.
 pub struct Pace {
     host: String,
     ceiling: f64,
@@ -40,9 +40,7 @@ pub struct Pace {
 struct State {
     limit: f64,
     active: usize,
-    /// Until the first refusal the limit doubles.
-    doubling: bool,
-    /// The most that is known to be taken, once there was a refusal.
+    /// The most that is known to be taken, once there was a refusal; until then the limit doubles.
     most: Option<f64>,
     /// Exchanges that were under way at the last cut: what they bring home is old news.
     stale: usize,
@@ -62,15 +60,8 @@ impl Pace {
     pub fn new(host: impl Into<String>, ceiling: usize) -> Arc<Self> {
         #[expect(clippy::cast_precision_loss, reason = "nobody has that many connections")]
         let ceiling = ceiling.max(1) as f64;
-        let state = State {
-            limit: FIRST.min(ceiling),
-            active: 0,
-            doubling: true,
-            most: None,
-            stale: 0,
-            trouble: 0.0,
-            paused: None,
-        };
+        let state =
+            State { limit: FIRST.min(ceiling), active: 0, most: None, stale: 0, trouble: 0.0, paused: None };
         Arc::new(Self {
             host: host.into(),
             ceiling,
@@ -97,17 +88,6 @@ impl Pace {
         Slot { pace: Arc::clone(self), count }
     }
 
-    /// A place if one is free now and nobody waits for it.
-    pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
-        let _turn = self.turnstile.try_lock().ok()?;
-        let mut state = self.state();
-        let free = state.pause().is_none() && state.active < state.room();
-        free.then(|| {
-            state.active += 1;
-            Slot { pace: Arc::clone(self), count: 1 }
-        })
-    }
-
     /// The host took an exchange.
     pub fn accepted(&self) {
         let mut state = self.state();
@@ -117,7 +97,7 @@ impl Pace {
             return;
         }
         let grown = match state.most {
-            None if state.doubling => state.limit + 1.0,
+            None => state.limit + 1.0,
             Some(most) if state.limit + 1.0 > most => {
                 state.limit + 1.0 / (state.limit * PATIENCE).max(EXCHANGES)
             }
@@ -214,7 +194,6 @@ impl State {
             _ => (active.min(self.limit) / 2.0).floor().max(1.0),
         };
         self.most = Some(below);
-        self.doubling = false;
         self.trouble = 0.0;
         self.stale = self.active;
     }
@@ -243,6 +222,8 @@ impl fmt::Debug for Pace {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     /// Exchanges with a host that takes `capacity` at once, each as long as the others. Returns where the limit stood
@@ -319,20 +300,20 @@ mod tests {
     async fn nothing_is_begun_while_a_host_wants_to_be_left_alone() {
         let pace = Pace::new("host", 4);
         pace.refused(Some(Duration::from_secs(7)));
-        assert!(pace.try_acquire().is_none());
+        assert!(pace.acquire(1).now_or_never().is_none());
         let before = Instant::now();
         let slot = pace.acquire(1).await;
         assert!(before.elapsed() >= Duration::from_secs(7));
         drop(slot);
-        assert!(pace.try_acquire().is_some());
+        assert!(pace.acquire(1).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn several_places_come_at_once_or_alone() {
         let pace = Pace::new("host", 1);
         let both = pace.acquire(2).await;
-        assert!(pace.try_acquire().is_none());
+        assert!(pace.acquire(1).now_or_never().is_none());
         drop(both);
-        assert!(pace.try_acquire().is_some());
+        assert!(pace.acquire(1).now_or_never().is_some());
     }
 }
