@@ -106,19 +106,20 @@ impl DockerConfig {
     /// # Errors
     /// [`Error::Read`] if it is there and cannot be read, [`Error::Parse`] if it is not what it should be.
     pub fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let failed = |cause| Error::Read { path: path.to_owned(), cause: Arc::new(cause) };
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => return Ok(None),
-            Ok(_) => {}
-            Err(error) => {
-                return match error.kind() {
-                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => Ok(None),
-                    _ => Err(failed(error)),
-                };
-            }
-        }
-        let bytes = read(path).map_err(failed)?;
-        Self::parse(path, &bytes).map(Some)
+        let bytes = content(path)?;
+        bytes.map(|bytes| Self::parse(path, &bytes)).transpose()
+    }
+
+    /// As [`load`](Self::load), for `~/.dockercfg`, where docker kept credentials before 2014: what is under `auths`
+    /// elsewhere is the whole file there.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_legacy(path: &Path) -> Result<Option<Self>, Error> {
+        let bytes = content(path)?.filter(|bytes| !bytes.trim_ascii().is_empty());
+        let auths =
+            bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|error| unparsable(path, &error)));
+        Ok(auths.transpose()?.map(|auths| Self::of(path, Document { auths, ..Document::default() })))
     }
 
     /// Takes the content of a file; `path` is for messages and for [`Origin`](crate::Origin). Content of white space
@@ -132,6 +133,10 @@ impl DockerConfig {
         } else {
             serde_json::from_slice(bytes).map_err(|error| unparsable(path, &error))?
         };
+        Ok(Self::of(path, document))
+    }
+
+    fn of(path: &Path, document: Document) -> Self {
         let mut auths: HashMap<String, Vec<(String, Entry)>> = HashMap::new();
         for (written, entry) in document.auths.unwrap_or_default() {
             let normal = key::normalise(&written);
@@ -148,7 +153,7 @@ impl DockerConfig {
             }
         }
         let headers = document.http_headers.unwrap_or_default();
-        Ok(Self {
+        Self {
             path: path.to_owned(),
             auths,
             helpers,
@@ -158,7 +163,7 @@ impl DockerConfig {
                 .filter(|(name, _)| !name.eq_ignore_ascii_case("user-agent"))
                 .map(|(name, value)| (name, value.unwrap_or_default()))
                 .collect(),
-        })
+        }
     }
 
     /// The file.
@@ -235,17 +240,23 @@ impl Entry {
             return Ok(Some(Credential::RegistryToken(token)));
         }
         if let Some(token) = set(&self.identitytoken) {
-            // The user beside it is of use with some token servers only, so nobody minds if it cannot be read.
-            let username = set(&self.auth).and_then(|auth| Some(decode(&auth).ok()?.0));
-            let username = username.or_else(|| self.username.clone()).unwrap_or_default();
-            return Ok(Some(Credential::IdentityToken { username, token }));
+            // Token servers want the token, so nobody minds if what stands beside it cannot be read.
+            let (username, password) = self.pair().unwrap_or_default();
+            return Ok(Some(Credential::IdentityToken { username, password, token }));
         }
-        let (username, password) = match set(&self.auth) {
-            Some(auth) => decode(&auth)?,
-            None => (self.username.clone().unwrap_or_default(), self.password.clone().unwrap_or_default()),
-        };
+        let (username, password) = self.pair()?;
         let empty = username.is_empty() && password.expose().is_empty();
         Ok((!empty).then_some(Credential::Basic { username, password }))
+    }
+
+    /// User and password.
+    fn pair(&self) -> Result<(String, Secret), &'static str> {
+        match self.auth.as_ref().filter(|auth| !auth.expose().is_empty()) {
+            Some(auth) => decode(auth),
+            None => {
+                Ok((self.username.clone().unwrap_or_default(), self.password.clone().unwrap_or_default()))
+            }
+        }
     }
 }
 
@@ -261,6 +272,22 @@ fn decode(auth: &Secret) -> Result<(String, Secret), &'static str> {
         pair.split_once(':').ok_or("\"auth\" has no ':' between user and password inside its base64")?;
     // Old versions of docker filled up with zeros.
     Ok((username.to_owned(), Secret::new(password.trim_matches('\0'))))
+}
+
+/// What a file holds; `None` if there is none.
+fn content(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let failed = |cause| Error::Read { path: path.to_owned(), cause: Arc::new(cause) };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(None),
+        Ok(_) => {}
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => Ok(None),
+                _ => Err(failed(error)),
+            };
+        }
+    }
+    read(path).map(Some).map_err(failed)
 }
 
 fn is_helper(name: &str) -> bool {

@@ -22,6 +22,8 @@ pub enum Credential {
     IdentityToken {
         /// The user that stands beside it in the file; empty if there is none.
         username: String,
+        /// The password that stands beside it, for a registry that asks for one; empty if there is none.
+        password: Secret,
         /// The token.
         token: Secret,
     },
@@ -33,6 +35,11 @@ impl Credential {
     /// Basic authentication.
     pub fn basic(username: impl Into<String>, password: Secret) -> Self {
         Self::Basic { username: username.into(), password }
+    }
+
+    /// An identity token with nobody's name on it.
+    pub fn identity_token(token: Secret) -> Self {
+        Self::IdentityToken { username: String::new(), password: Secret::default(), token }
     }
 
     /// Its kind, for programs: `anonymous`, `basic`, `identity-token` or `registry-token`.

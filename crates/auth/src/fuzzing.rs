@@ -83,7 +83,9 @@ fn with_another_secret(credential: &Credential) -> Credential {
     match credential.clone() {
         Credential::Anonymous => Credential::Anonymous,
         Credential::Basic { username, .. } => Credential::Basic { username, password: other },
-        Credential::IdentityToken { username, .. } => Credential::IdentityToken { username, token: other },
+        Credential::IdentityToken { username, .. } => {
+            Credential::IdentityToken { username, password: other.clone(), token: other }
+        }
         Credential::RegistryToken(_) => Credential::RegistryToken(other),
     }
 }

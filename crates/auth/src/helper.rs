@@ -232,7 +232,7 @@ fn credential(answer: &[u8]) -> Result<Option<Credential>, &'static str> {
     let secret = answer.secret.unwrap_or_default();
     Ok(match (username.as_str(), secret.expose()) {
         ("" | TOKEN_USER, "") => None,
-        (TOKEN_USER, _) => Some(Credential::IdentityToken { username: String::new(), token: secret }),
+        (TOKEN_USER, _) => Some(Credential::identity_token(secret)),
         _ => Some(Credential::Basic { username, password: secret }),
     })
 }

@@ -43,7 +43,7 @@ pub struct Keychain {
 #[derive(Debug, Default)]
 struct Shared {
     docker: Option<DockerConfig>,
-    /// Podman's, in the order in which they are asked.
+    /// Podman's and the legacy one, in the order in which they are asked.
     containers: Vec<DockerConfig>,
     github: Option<Credential>,
     search_path: Vec<PathBuf>,
@@ -80,6 +80,9 @@ impl Keychain {
                 .iter()
                 .map(PathBuf::as_path)
                 .filter_map(load)
+                .chain(
+                    locations.legacy.as_deref().and_then(|path| DockerConfig::load_legacy(path).transpose()),
+                )
                 .collect::<Result<_, _>>()?,
             github: locations.github.clone(),
             search_path: locations.search_path.clone(),

@@ -16,6 +16,8 @@ pub struct Locations {
     pub docker: Option<PathBuf>,
     /// Podman's `auth.json`, in the order of containers-auth.json(5); asked where docker's file has no answer.
     pub containers: Vec<PathBuf>,
+    /// Docker's file of before 2014, which podman reads last of all.
+    pub legacy: Option<PathBuf>,
     /// What answers for `ghcr.io` when no file does ([`GITHUB_TOKEN`]).
     pub github: Option<Credential>,
     /// The folders to find `docker-credential-NAME` in.
@@ -49,6 +51,7 @@ impl Locations {
                         .map(|folder| folder.join("containers/auth.json")),
                 )
                 .collect(),
+            legacy: home(".dockercfg"),
             github: text(GITHUB_TOKEN).map(|token| {
                 let actor = text("GITHUB_ACTOR").unwrap_or_else(|| "unset".to_owned());
                 Credential::basic(actor, Secret::new(token))
@@ -62,7 +65,7 @@ impl Locations {
 
     /// The files in the order in which they are asked.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.docker.iter().chain(&self.containers)
+        self.docker.iter().chain(&self.containers).chain(&self.legacy)
     }
 }
 
@@ -83,7 +86,10 @@ mod tests {
     #[test]
     fn files_in_order() {
         assert!(files(&[]).is_empty());
-        assert_eq!(files(&[("HOME", "/h")]), ["/h/.docker/config.json", "/h/.config/containers/auth.json"]);
+        assert_eq!(
+            files(&[("HOME", "/h")]),
+            ["/h/.docker/config.json", "/h/.config/containers/auth.json", "/h/.dockercfg"]
+        );
         assert_eq!(
             files(&[
                 ("HOME", "/h"),
@@ -92,11 +98,17 @@ mod tests {
                 ("XDG_RUNTIME_DIR", "/run/user/1"),
                 ("XDG_CONFIG_HOME", "/c"),
             ]),
-            ["/d/config.json", "/r.json", "/run/user/1/containers/auth.json", "/c/containers/auth.json"]
+            [
+                "/d/config.json",
+                "/r.json",
+                "/run/user/1/containers/auth.json",
+                "/c/containers/auth.json",
+                "/h/.dockercfg"
+            ]
         );
         assert_eq!(
             files(&[("HOME", "/h"), ("DOCKER_CONFIG", ""), ("REGISTRY_AUTH_FILE", "")]),
-            ["/h/.docker/config.json", "/h/.config/containers/auth.json"]
+            ["/h/.docker/config.json", "/h/.config/containers/auth.json", "/h/.dockercfg"]
         );
     }
 

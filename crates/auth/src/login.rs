@@ -73,10 +73,10 @@ pub async fn login(
             auth = encode(username, password).map_err(unstorable)?;
             NewEntry { auth: &auth, ..NewEntry::default() }
         }
-        Credential::IdentityToken { username, token } => {
+        Credential::IdentityToken { username, password, token } => {
             auth = match username.as_str() {
                 "" => Zeroizing::default(),
-                username => encode(username, &Secret::default()).map_err(unstorable)?,
+                username => encode(username, password).map_err(unstorable)?,
             };
             NewEntry { auth: &auth, identitytoken: token.expose(), ..NewEntry::default() }
         }

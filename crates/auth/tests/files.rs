@@ -45,6 +45,8 @@ fn the_first_file_with_an_answer_gives_it() {
         &[("DOCKER_CONFIG", &docker), ("REGISTRY_AUTH_FILE", &explicit), ("XDG_RUNTIME_DIR", &runtime)];
     let at = |more| user(&locations(&home, more));
     assert_eq!(at(all), "-");
+    write(root.path(), "home/.dockercfg", r#"{"https://h": {"auth": "b2xkOnBhc3N3b3Jk", "email": "o@h"}}"#);
+    assert_eq!(at(all), "old");
     write(root.path(), "home/.config/containers/auth.json", &login("settings"));
     assert_eq!(at(all), "settings");
     write(root.path(), "run/containers/auth.json", &login("runtime"));
@@ -225,7 +227,11 @@ fn nothing_prints_a_password() {
     let found = runtime.block_on(keychain.find("h", None)).unwrap();
     let Credential::Basic { password, .. } = &found.credential else { panic!("{found:?}") };
     assert_eq!(password.expose(), PASSWORD);
-    let identity = Credential::IdentityToken { username: "u".to_owned(), token: password.clone() };
+    let identity = Credential::IdentityToken {
+        username: "u".to_owned(),
+        password: password.clone(),
+        token: password.clone(),
+    };
     let tokens = [identity, Credential::RegistryToken(password.clone())];
     let shown = format!("{parsed} {keychain:?} {keychain:#?} {found:?} {:?} {tokens:?}", found.credential);
     assert!(!shown.contains(PASSWORD), "{shown}");

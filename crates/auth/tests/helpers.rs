@@ -97,10 +97,7 @@ async fn answers_become_credentials() {
     for (answer, expected) in [
         (r#"{"Username":"u","Secret":"hunter2"}"#, basic("u", "hunter2")),
         (r#"{"username":"u","secret":"p","Extra":{}}"#, basic("u", "p")),
-        (
-            r#"{"Username":"<token>","Secret":"refresh"}"#,
-            Credential::IdentityToken { username: String::new(), token: Secret::new("refresh") },
-        ),
+        (r#"{"Username":"<token>","Secret":"refresh"}"#, Credential::identity_token(Secret::new("refresh"))),
         (r#"{"Username":"","Secret":"p"}"#, basic("", "p")),
         (r#"{"Username":"","Secret":""}"#, Credential::Anonymous),
         (r#"{"Username":"<token>","Secret":""}"#, Credential::Anonymous),
@@ -365,7 +362,7 @@ async fn login_and_logout_go_through_the_helper() {
         assert!(text.contains(&format!("\"{asked}\": {{}}")) && !text.contains("dTpw"), "{text}");
         let keychain = Keychain::load(&locations).unwrap();
         assert_eq!(keychain.credential(registry, None).await.unwrap(), basic("u", "p\"ü"));
-        let token = Credential::IdentityToken { username: String::new(), token: Secret::new("t") };
+        let token = Credential::identity_token(Secret::new("t"));
         login(&locations, registry, &token).await.unwrap();
         let keychain = Keychain::load(&locations).unwrap();
         assert_eq!(keychain.credential(registry, None).await.unwrap(), token);

@@ -87,13 +87,17 @@ async fn everything_else_stays_in_its_order() {
 async fn all_kinds_are_read_back() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let identity =
-        |user: &str| Credential::IdentityToken { username: user.to_owned(), token: Secret::new("t") };
+    let beside = |user: &str, password: &str| Credential::IdentityToken {
+        username: user.to_owned(),
+        password: Secret::new(password),
+        token: Secret::new("t"),
+    };
     for credential in [
         basic("u", ""),
         basic("ü", "p\"\\\n"),
-        identity(""),
-        identity("0000-00"),
+        beside("", ""),
+        beside("0000-00", ""),
+        beside("u", "p"),
         Credential::RegistryToken(Secret::new("r")),
     ] {
         login(&locations(home), "h", &credential).await.unwrap();

@@ -109,8 +109,12 @@ fn of_several_spellings_docker_s_own_answers_unless_it_is_empty() {
 #[test]
 fn entries_become_credentials() {
     let basic = |user: &str, password: &str| Credential::basic(user, Secret::new(password));
-    let identity =
-        |user: &str| Credential::IdentityToken { username: user.to_owned(), token: Secret::new("refresh") };
+    let beside = |user: &str, password: &str| Credential::IdentityToken {
+        username: user.to_owned(),
+        password: Secret::new(password),
+        token: Secret::new("refresh"),
+    };
+    let identity = |user: &str| beside(user, "");
     for (entry, expected) in [
         // base64 of "user:pa:ss"
         (r#"{"auth": "dXNlcjpwYTpzcw=="}"#, basic("user", "pa:ss")),
@@ -129,6 +133,7 @@ fn entries_become_credentials() {
         (r#"{"auth": "dXNlcjpwYTpzcw==", "username": "u", "password": "p"}"#, basic("user", "pa:ss")),
         (r#"{"auth": "MDAwMDo=", "identitytoken": "refresh"}"#, identity("0000")),
         (r#"{"identitytoken": "refresh", "username": "u"}"#, identity("u")),
+        (r#"{"auth": "dXNlcjpwYTpzcw==", "identitytoken": "refresh"}"#, beside("user", "pa:ss")),
         (r#"{"identitytoken": "refresh", "auth": "not base64"}"#, identity("")),
         (
             r#"{"identitytoken": "refresh", "registrytoken": "bearer"}"#,

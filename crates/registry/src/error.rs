@@ -237,7 +237,7 @@ impl StatusError {
         self.errors.iter().any(|error| error.code == code)
     }
 
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self.status.as_u16() {
             // An upload session that the registry has lost: a new one may fare better.
             _ if self.has("BLOB_UPLOAD_UNKNOWN") || self.has("BLOB_UPLOAD_INVALID") => Kind::Interrupted,
@@ -270,7 +270,12 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
     ];
     let mut parts: Vec<String> = Vec::new();
     for cause in chain(error) {
-        let text = cause.to_string();
+        let mut text = cause.to_string();
+        // The HTTP library keeps no more of a proxy's answer.
+        if text == "tunnel error: unsuccessful" {
+            "it opens no way there: the user or password may be wrong, or the place forbidden"
+                .clone_into(&mut text);
+        }
         let known = parts.last().is_some_and(|last| last.contains(&text));
         if !known && !EMPTY.contains(&text.as_str()) {
             parts.push(text);

@@ -84,7 +84,20 @@ impl Host {
     }
 
     /// Sends a request until the answer is a good one (2xx), or it is clear that it will not be.
-    pub(crate) async fn send(&self, mut request: Request<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+        self.send_until(request, is_worth_another).await
+    }
+
+    /// As [`send`](Self::send), for a caller that has another way: an answer that refuses is not asked for again.
+    pub(crate) async fn probe(&self, request: Request<'_>) -> Result<Answer, Error> {
+        self.send_until(request, |error| error.status().is_none() && is_worth_another(error)).await
+    }
+
+    async fn send_until(
+        &self,
+        mut request: Request<'_>,
+        worth_another: impl Fn(&Error) -> bool,
+    ) -> Result<Answer, Error> {
         request.url = self.set_right(request.url);
         let started = Instant::now();
         let mut waits = self.shared.options.retries.schedule();
@@ -175,8 +188,7 @@ impl Host {
             } else {
                 waits.next()
             };
-            let Some(scheduled) = scheduled.filter(|_| is_worth_another(&error) && retries.allow(asked))
-            else {
+            let Some(scheduled) = scheduled.filter(|_| worth_another(&error) && retries.allow(asked)) else {
                 return Err(error);
             };
             let wait = retries.wait(scheduled, asked);

@@ -278,9 +278,13 @@ impl Host {
             (Challenge::Basic, Credential::Basic { username, password }) => {
                 Ok(Authorization::Basic(basic(&username, &password)))
             }
-            (Challenge::Basic, Credential::Anonymous | Credential::IdentityToken { .. }) => {
-                Ok(Authorization::Nothing)
+            // An identity token is for token servers alone; a password beside it is not.
+            (Challenge::Basic, Credential::IdentityToken { username, password, .. })
+                if !password.expose().is_empty() =>
+            {
+                Ok(Authorization::Basic(basic(&username, &password)))
             }
+            (Challenge::Basic, _) => Ok(Authorization::Nothing),
         }
     }
 

@@ -108,7 +108,7 @@ impl RegistryStore {
 
     async fn head(&self, selector: &Selector) -> Result<Option<Descriptor>, Error> {
         let url = self.url(&format!("manifests/{selector}")).await?;
-        let answer = self.send(Method::HEAD, url, accept(), Bytes::new()).await?;
+        let answer = self.host.probe(self.request(Method::HEAD, url, accept(), Bytes::new())).await?;
         Ok(described(answer.response.headers(), selector))
     }
 
@@ -303,20 +303,26 @@ impl Store for RegistryStore {
             Ok(Some(descriptor)) => return Ok(descriptor),
             // Some registries leave headers out; the manifest itself tells.
             Ok(None) => None,
-            // Some answer HEAD with whatever.
-            Err(error) if is_about_head(&error) => Some(error.kind()),
             // Nexus knows no HEAD and answers 404. Where nothing was written yet, a 404 is no surprise: there a second
             // question would be one too many for each new image.
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && !self.writes => {
-                Some(Kind::NotFound)
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && self.writes => {
+                return Err(error.doing(format!("resolving {}", self.reference(selector))));
             }
+            // Some answer HEAD with whatever. If the refusal is meant, GET gives its reason too.
+            Err(Error::Status(error)) => Some(error.kind()),
             Err(error) => return Err(error.doing(format!("resolving {}", self.reference(selector)))),
         };
-        let manifest = self.manifest(selector).await?;
-        if matches!(refusal, Some(Kind::NotFound | Kind::Unsupported)) {
+        let manifest = self.manifest(selector).await;
+        let answered = match &manifest {
+            Ok(_) => true,
+            Err(error) => error.kind() == Kind::NotFound && refusal != Some(Kind::NotFound),
+        };
+        // Too many requests are that whatever their method is, and a refusal may be one of this manifest alone.
+        let lasting = [Kind::NotFound, Kind::Unsupported, Kind::Unauthorized, Kind::Interrupted];
+        if answered && refusal.is_some_and(|refusal| lasting.contains(&refusal)) {
             self.host.notes.note(|features| features.head = Some(false));
         }
-        Ok(manifest.descriptor())
+        Ok(manifest?.descriptor())
     }
 
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {

@@ -238,7 +238,7 @@ pub(crate) async fn request(
     }
     let mut question = Question::new(realm.clone(), bearer, scopes, credential);
     let mut answer = question.send(host).await;
-    if let Credential::IdentityToken { username, token } = credential
+    if let Credential::IdentityToken { username, token, .. } = credential
         && let Err(error) = &answer
         && let Some(
             status @ (StatusCode::BAD_REQUEST

@@ -265,7 +265,7 @@ fn whoami_tells_who_without_the_secret() {
     let lines: Vec<&str> = anonymous.lines().collect();
     assert_eq!(lines[0], "anonymous: nothing has credentials for quay.io/org/app");
     assert_eq!(lines[1], format!("looked at {docker} (not there)"));
-    assert_eq!(lines.len(), 4, "{anonymous}");
+    assert_eq!(lines.len(), 5, "{anonymous}");
     fs::create_dir(podman.parent().unwrap()).unwrap();
     fs::write(&podman, r#"{"auths": {"quay.io/org": {"auth": "cG9kOnMzY3JldA=="}}}"#).unwrap();
     cli.script(

@@ -207,7 +207,8 @@ fn credentials_of_the_proxy() {
             assert!(text.contains("hint: write the proxy as http://USER:PASSWORD@HOST:PORT"), "{without}");
             // To a wrong password tinyproxy says 401, as a registry does.
             let wrong = run(&format!("http://{USER}:wr0ngp4ss@{}", proxy.address()));
-            wrong.failure(1);
+            let text = wrong.failure(1);
+            assert_eq!(text.contains("the user or password may be wrong"), arguments == by_https, "{text}");
             for outcome in [right, wrong, without] {
                 for secret in [PASSWORD, "wr0ngp4ss", "YWxpY2U6"] {
                     assert!(!outcome.stderr().contains(secret), "{outcome}");

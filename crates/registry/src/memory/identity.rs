@@ -33,8 +33,9 @@ impl Salt {
             Credential::Basic { username, password } => {
                 self.name(&[b"basic", username.as_bytes(), password.expose().as_bytes()])
             }
-            Credential::IdentityToken { username, token } => {
-                self.name(&[b"identity token", username.as_bytes(), token.expose().as_bytes()])
+            Credential::IdentityToken { username, password, token } => {
+                let secrets = [password, token].map(|secret| secret.expose().as_bytes());
+                self.name(&[b"identity token", username.as_bytes(), secrets[0], secrets[1]])
             }
             Credential::RegistryToken(token) => self.name(&[b"registry token", token.expose().as_bytes()]),
         }
@@ -69,6 +70,7 @@ mod tests {
         let basic = |user: &str, password: &str| Credential::basic(user, Secret::new(password));
         let token = |username: &str| Credential::IdentityToken {
             username: username.to_owned(),
+            password: Secret::default(),
             token: Secret::new("p"),
         };
         let all = [

@@ -261,6 +261,19 @@ async fn identity_tokens_go_the_oauth2_way() {
 }
 
 #[tokio::test]
+async fn a_password_beside_an_identity_token_is_for_registries_that_want_one() {
+    let registry = DockerRegistry::basic("user", "secret");
+    registry.push(&images::single(), REPOSITORY, "1.0");
+    let entry = json!({"username": "user", "password": "secret", "identitytoken": "1dent1ty"});
+    let store = store_of(registry.address(), options(), keychain(registry.address(), &entry));
+    store.resolve(&tag("1.0")).await.unwrap();
+    write(&store, &noise(1000)).await.unwrap();
+    let entry = json!({"username": "user", "identitytoken": "1dent1ty"});
+    let store = reader(registry.address(), keychain(registry.address(), &entry));
+    assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::Unauthorized);
+}
+
+#[tokio::test]
 async fn identity_tokens_are_passwords_where_oauth2_is_unknown() {
     // base64 of "0000:1dent1ty" and of "<token>:1dent1ty"
     for (status, user, sent) in [
@@ -367,8 +380,8 @@ async fn registry_tokens_go_as_they_are() {
     passed(&relay, 2);
     let store = reader(&relay.address(), keychain(&relay.address(), &json!({"registrytoken": "wr0ng"})));
     assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::Unauthorized);
-    // Nobody gives another one.
-    passed(&relay, 4);
+    // Nobody gives another one; GET is asked for the reason.
+    passed(&relay, 5);
     assert!(registry.tokens().unwrap().requests().is_empty());
 }
 

@@ -40,9 +40,12 @@ async fn heads_of_manifests() {
         Dialect::HeadWithoutDigest,
         Dialect::EmptyHead,
         Dialect::ManifestHead(400),
+        Dialect::ManifestHead(401),
         Dialect::ManifestHead(403),
         Dialect::ManifestHead(404),
         Dialect::ManifestHead(405),
+        Dialect::ManifestHead(429),
+        Dialect::ManifestHead(500),
         Dialect::ManifestHead(501),
     ] {
         let registry = speaking(dialect.clone());
@@ -55,6 +58,14 @@ async fn heads_of_manifests() {
     let registry = speaking(Dialect::ManifestHead(404));
     let error = anonymous(&registry.address()).resolve(&tag("2.0")).await.unwrap_err();
     assert_eq!((error.kind(), registry.requests().len()), (Kind::NotFound, 1), "who writes asks once");
+    let registry = speaking(Dialect::ManifestHead(500));
+    let store = anonymous(&registry.address());
+    for _ in 0..2 {
+        let error = store.resolve(&tag("2.0")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "who writes hears GET's answer");
+    }
+    let heads = registry.requests().iter().filter(|request| request.method == "HEAD").count();
+    assert_eq!(heads, 1, "what does not work is not tried again");
 }
 
 #[tokio::test]

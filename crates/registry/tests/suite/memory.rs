@@ -229,10 +229,10 @@ async fn a_password_is_shown_at_once() {
     passed(&relay, 2);
     place.resolve(&address, user(&address)).await.unwrap();
     passed(&relay, 3);
-    // One that has become wrong is tried once more in the usual way.
+    // One that has become wrong is tried once more in the usual way, and once with GET, which has the reason.
     let error = place.resolve(&address, login(&address, USER, "other")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
-    passed(&relay, 3 + 3);
+    passed(&relay, 3 + 4);
     // Who has none is a stranger as before.
     let error = place.resolve(&address, Keychain::default()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unauthorized, "{error}");

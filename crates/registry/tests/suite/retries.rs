@@ -89,7 +89,7 @@ async fn the_registry_s_patience_is_obeyed() {
     let mut options = options();
     let seen = Seen::observe(&mut options);
     let store = store_of(&registry.address(), options, Keychain::default());
-    store.resolve(&tag("1.0")).await.unwrap();
+    store.manifest(&tag("1.0")).await.unwrap();
     let events = seen.events();
     assert_eq!(events.len(), 2);
     assert!(events[1].contains("429 Too Many Requests") && events[1].ends_with("| 1000 ms"), "{events:?}");
