@@ -2,6 +2,7 @@
 
 mod feed;
 mod place;
+mod splits;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,7 @@ use crate::{Error, Move};
 
 use feed::Feed;
 pub(crate) use feed::WINDOW;
+pub(crate) use splits::Splits;
 
 /// How often a blob may be interrupted without getting any further before it is given up. The stores mend what they can
 /// before that.

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::bandwidth::Bandwidth;
-use crate::blob::WINDOW;
+use crate::blob::{Splits, WINDOW};
 use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
@@ -38,6 +38,7 @@ pub(crate) struct Run {
     pub(crate) turns: Turns,
     /// One permit for each piece that is read ahead.
     pub(crate) window: Arc<Semaphore>,
+    pub(crate) splits: Splits,
     /// Caps on what comes from the source and on what goes to the destination.
     pub(crate) down: Option<Arc<Bandwidth>>,
     pub(crate) up: Option<Arc<Bandwidth>>,
@@ -113,6 +114,7 @@ impl Transfer {
                 observer,
                 turns,
                 window: Arc::new(Semaphore::new(WINDOW)),
+                splits: Splits::default(),
                 asks_for_parts: Once::new(),
                 questions: Memo::new(),
                 blobs: Memo::new(),

@@ -20,13 +20,24 @@ use crate::turns::Turn;
 pub(crate) const PIECE: u64 = 1 << 20;
 
 /// How many pieces of a run may be in memory.
-pub(crate) const WINDOW: usize = 28;
+pub(crate) const WINDOW: usize = 24;
+
+/// How many a blob begins with.
+const FIRST: usize = 4;
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
 
-/// The source is what all wait for if the destination takes less than this share of the time.
+/// The source is what all wait for if the destination takes less than this share of the time, and the other way round.
 const BUSY: f64 = 0.2;
+
+/// Several connections help if they bring so many times as much as one.
+const GAIN: f64 = 1.5;
+
+/// So often has one side to be what all wait for before that counts: what lies between us and a link takes some bytes at
+/// any rate.
+const SURE: u32 = 2;
+const SURE_OF_SOURCE: u32 = 5;
 
 pub(super) struct Feed {
     run: Arc<Run>,
@@ -43,17 +54,30 @@ pub(super) struct Feed {
     piece: Piece,
     /// The next byte that nobody reads yet.
     next: u64,
+    /// How many pieces may be read ahead, if any are.
     depth: usize,
+    /// The room for them, which is this blob's as long as it is split.
+    room: Option<OwnedSemaphorePermit>,
+    /// What the stream has if it was opened again.
+    turn: Turn,
+    /// What one connection brought, in bytes a second.
+    alone: f64,
+    watch: Watch,
+    /// How often in turn the source, or the destination, was what all waited for.
+    starved: u32,
+    blocked: u32,
+}
+
+/// Who waited for whom since `from`, a byte of the blob.
+#[derive(Default)]
+struct Watch {
+    from: u64,
     waited: Duration,
     wrote: Duration,
 }
 
-/// A piece that was read ahead, and the room it takes.
-#[derive(Default)]
-struct Piece {
-    bytes: VecDeque<Bytes>,
-    _room: Option<OwnedSemaphorePermit>,
-}
+/// The bytes of a piece that was read ahead.
+type Piece = VecDeque<Bytes>;
 
 /// A piece that is read ahead; given up when dropped.
 struct Ahead(JoinHandle<Result<Piece, StoreError>>);
@@ -61,6 +85,14 @@ struct Ahead(JoinHandle<Result<Piece, StoreError>>);
 impl Drop for Ahead {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.room.is_some() {
+            self.run.splits.are_unknown();
+        }
     }
 }
 
@@ -78,8 +110,12 @@ impl Feed {
             piece: Piece::default(),
             next: blob.size,
             depth: 0,
-            waited: Duration::ZERO,
-            wrote: Duration::ZERO,
+            room: None,
+            turn: Turn::default(),
+            alone: 0.0,
+            watch: Watch { from: start, ..Watch::default() },
+            starved: 0,
+            blocked: 0,
         }
     }
 
@@ -87,7 +123,7 @@ impl Feed {
     pub(super) async fn next(&mut self, turn: &mut Turn) -> Option<Result<Bytes, StoreError>> {
         let began = Instant::now();
         let next = self.take(turn).await;
-        self.waited += began.elapsed();
+        self.watch.waited += began.elapsed();
         if let Some(Ok(bytes)) = &next {
             self.at += bytes.len() as u64;
         }
@@ -111,15 +147,16 @@ impl Feed {
                 return Some(Err(error));
             }
             self.stream = None;
+            self.turn = Turn::default();
             turn.end_reading();
         }
         loop {
-            if let Some(bytes) = self.piece.bytes.pop_front() {
+            if let Some(bytes) = self.piece.pop_front() {
                 return Some(Ok(bytes));
             }
-            // Its room is another's now.
-            self.piece = Piece::default();
-            let mut head = self.ahead.pop_front()?;
+            let Some(mut head) = self.ahead.pop_front() else {
+                return if self.next < self.blob.size { self.rejoin().await } else { None };
+            };
             match (&mut head.0).await {
                 Ok(Ok(piece)) => self.piece = piece,
                 Ok(Err(error)) => return Some(Err(error)),
@@ -129,20 +166,62 @@ impl Feed {
         }
     }
 
+    /// Goes on with one connection.
+    async fn rejoin(&mut self) -> Option<Result<Bytes, StoreError>> {
+        self.room = None;
+        self.turn = self.run.turns.helper(self.age).await;
+        let mut stream = match self.run.source.read(&self.blob, self.next..self.blob.size).await {
+            Ok(stream) => self.run.capped(stream),
+            Err(error) => return Some(Err(error)),
+        };
+        let first = stream.next().await;
+        (self.stream, self.end, self.next) = (Some(stream), self.blob.size, self.blob.size);
+        first
+    }
+
     /// Notes how long the destination took for the last bytes, and decides how much is read ahead.
     pub(super) fn wrote(&mut self, took: Duration) {
-        self.wrote += took;
-        let total = self.waited + self.wrote;
-        if total < WATCH {
+        self.watch.wrote += took;
+        let total = (self.watch.waited + self.watch.wrote).as_secs_f64();
+        if total < WATCH.as_secs_f64() {
             return;
         }
-        let starved = self.wrote.as_secs_f64() < BUSY * total.as_secs_f64();
-        (self.waited, self.wrote) = (Duration::ZERO, Duration::ZERO);
-        if self.depth > 0 {
-            self.depth = if starved { (self.depth * 2).min(WINDOW) } else { (self.depth / 2).max(1) };
+        let busy = self.watch.wrote.as_secs_f64() / total;
+        #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+        let rate = (self.at - self.watch.from) as f64 / total;
+        self.watch = Watch { from: self.at, ..Watch::default() };
+        self.starved = if busy < BUSY { self.starved + 1 } else { 0 };
+        self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
+        let left = self.blob.size.saturating_sub(self.at);
+        if self.depth == 0 {
+            self.alone = rate;
+            if self.starved > 0 && self.stream.is_some() && left > 2 * FIRST as u64 * PIECE {
+                self.split();
+            }
+        } else if self.blocked == SURE && rate < self.alone * GAIN {
+            // The destination takes no more than one connection brings.
+            self.run.splits.are_useless();
+            self.depth = 0;
+        } else if self.blocked > 0 {
+            self.depth = (self.depth / 2).max(1);
+        } else if self.starved > 0 {
+            if self.starved == SURE_OF_SOURCE {
+                self.run.splits.help();
+            }
+            self.widen(self.depth * 2);
             self.read_ahead();
-        } else if starved && self.blob.size.saturating_sub(self.at) > 4 * PIECE {
-            self.split();
+        }
+    }
+
+    /// Takes room for `depth` pieces, or for as many as there is.
+    fn widen(&mut self, depth: usize) {
+        while self.depth < depth {
+            let Ok(more) = Arc::clone(&self.run.window).try_acquire_owned() else { return };
+            self.depth += 1;
+            match &mut self.room {
+                Some(room) => room.merge(more),
+                None => self.room = Some(more),
+            }
         }
     }
 
@@ -166,9 +245,13 @@ impl Feed {
             }
             Ranges::Yes => {}
         }
+        if self.run.window.available_permits() < FIRST || !self.run.splits.may() {
+            return;
+        }
+        self.widen(FIRST);
+        (self.starved, self.blocked) = (0, 0);
         self.end = self.at + PIECE;
         self.next = self.end;
-        self.depth = 2;
         self.read_ahead();
     }
 
@@ -182,21 +265,18 @@ impl Feed {
     }
 }
 
-/// Reads a piece whole, when there is room for it and a slot.
+/// Reads a piece whole, when there is a slot.
 async fn read(run: Arc<Run>, blob: Descriptor, part: Range<u64>, age: u64) -> Result<Piece, StoreError> {
-    // The semaphore is never closed, so this is always a permit. Pieces ask for room in their order, so the first that
-    // is waited for always has some.
-    let room = Arc::clone(&run.window).acquire_owned().await.ok();
     let _turn = run.turns.helper(age).await;
     let mut left = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
-    let mut piece = Piece { bytes: VecDeque::new(), _room: room };
+    let mut piece = Piece::new();
     let mut stream = run.capped(run.source.read(&blob, part).await?);
     while left > 0 {
         let Some(bytes) = stream.next().await else { break };
         let mut bytes = bytes?;
         bytes.truncate(left);
         left -= bytes.len();
-        piece.bytes.push_back(bytes);
+        piece.push_back(bytes);
     }
     if left > 0 {
         let doing = format!("reading blob {}", blob.digest);
