@@ -22,8 +22,9 @@ pub(crate) const PIECE: u64 = 1 << 20;
 /// How many pieces of a run may be in memory.
 pub(crate) const WINDOW: usize = 24;
 
-/// How many a blob begins with.
+/// How many a blob begins with, and the most that it may have: others may need help too.
 const FIRST: usize = 4;
+const MOST: usize = 8;
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
@@ -37,7 +38,7 @@ const GAIN: f64 = 1.5;
 /// So often has one side to be what all wait for before that counts: what lies between us and a link takes some bytes at
 /// any rate.
 const SURE: u32 = 2;
-const SURE_OF_SOURCE: u32 = 5;
+const SURE_OF_SOURCE: u32 = 3;
 
 pub(super) struct Feed {
     run: Arc<Run>,
@@ -90,6 +91,7 @@ impl Drop for Ahead {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.run.splits.end(self.age);
         if self.room.is_some() {
             self.run.splits.are_unknown();
         }
@@ -195,8 +197,10 @@ impl Feed {
         let left = self.blob.size.saturating_sub(self.at);
         if self.depth == 0 {
             self.alone = rate;
-            if self.starved > 0 && self.stream.is_some() && left > 2 * FIRST as u64 * PIECE {
-                self.split();
+            if self.starved > 0 && self.stream.is_some() && left > FIRST as u64 * PIECE {
+                self.split(left);
+            } else {
+                self.run.splits.end(self.age);
             }
         } else if self.blocked == SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
@@ -208,7 +212,7 @@ impl Feed {
             if self.starved == SURE_OF_SOURCE {
                 self.run.splits.help();
             }
-            self.widen(self.depth * 2);
+            self.widen((self.depth * 2).min(MOST));
             self.read_ahead();
         }
     }
@@ -226,7 +230,7 @@ impl Feed {
     }
 
     /// Lets others read what comes soon.
-    fn split(&mut self) {
+    fn split(&mut self, left: u64) {
         if self.run.turns.are_of_one_host() {
             return;
         }
@@ -245,7 +249,7 @@ impl Feed {
             }
             Ranges::Yes => {}
         }
-        if self.run.window.available_permits() < FIRST || !self.run.splits.may() {
+        if self.run.window.available_permits() < FIRST || !self.run.splits.may(self.age, left) {
             return;
         }
         self.widen(FIRST);

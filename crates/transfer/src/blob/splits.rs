@@ -1,5 +1,6 @@
 //! Whether it helps to read a blob over several connections; found out with one blob for all.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +9,20 @@ use tokio::time::Instant;
 /// How long it is not tried again where it did not help. Links change.
 const REST: Duration = Duration::from_secs(30);
 
-/// What is known of it. Until somebody has found out, one at a time may try.
+/// What is known of it. Until somebody has found out, one at a time may try; always a blob that has about as much left
+/// as any.
 #[derive(Debug, Default)]
 pub(crate) struct Splits(Mutex<State>);
 
+#[derive(Debug, Default)]
+struct State {
+    known: Known,
+    /// The bytes that are left of each blob that waits for the one connection that brings it.
+    left: BTreeMap<u64, u64>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum Known {
     #[default]
     Unknown,
     Tried,
@@ -23,34 +32,44 @@ enum State {
 }
 
 impl Splits {
-    /// Whether a blob may be split now. Who may has to say what came of it.
-    pub(crate) fn may(&self) -> bool {
+    /// Whether a blob, of which so many bytes are left, may be split now. Who may has to say what came of it.
+    pub(crate) fn may(&self, blob: u64, left: u64) -> bool {
         let mut state = self.state();
-        match *state {
-            State::Tried => return false,
-            State::Useless(until) if Instant::now() < until => return false,
-            State::Help => return true,
-            State::Unknown | State::Useless(_) => {}
+        state.left.insert(blob, left);
+        // What others had left is a moment old.
+        if state.left.values().any(|&other| other / 4 * 3 > left) {
+            return false;
         }
-        *state = State::Tried;
+        match state.known {
+            Known::Tried => return false,
+            Known::Useless(until) if Instant::now() < until => return false,
+            Known::Help => {}
+            Known::Unknown | Known::Useless(_) => state.known = Known::Tried,
+        }
+        state.left.remove(&blob);
         true
+    }
+
+    /// A blob has come to its end, or its source is not what it waits for.
+    pub(crate) fn end(&self, blob: u64) {
+        self.state().left.remove(&blob);
     }
 
     /// Several connections brought more than one.
     pub(crate) fn help(&self) {
-        *self.state() = State::Help;
+        self.state().known = Known::Help;
     }
 
     /// They brought no more than one.
     pub(crate) fn are_useless(&self) {
-        *self.state() = State::Useless(Instant::now() + REST);
+        self.state().known = Known::Useless(Instant::now() + REST);
     }
 
     /// Who tried ended without knowing.
     pub(crate) fn are_unknown(&self) {
         let mut state = self.state();
-        if *state == State::Tried {
-            *state = State::Unknown;
+        if state.known == Known::Tried {
+            state.known = Known::Unknown;
         }
     }
 
@@ -67,16 +86,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_finds_out_for_all() {
         let splits = Splits::default();
-        assert_eq!((splits.may(), splits.may()), (true, false));
+        let may = || (splits.may(1, 9), splits.may(2, 9));
+        assert_eq!(may(), (true, false));
         splits.are_unknown();
-        assert_eq!((splits.may(), splits.may()), (true, false));
+        splits.end(2);
+        assert_eq!(may(), (true, false));
         splits.are_useless();
         splits.are_unknown();
-        assert!(!splits.may());
+        assert_eq!(may(), (false, false));
         tokio::time::sleep(REST).await;
-        assert_eq!((splits.may(), splits.may()), (true, false));
+        assert_eq!(may(), (true, false));
         splits.help();
         splits.are_unknown();
-        assert_eq!((splits.may(), splits.may()), (true, true));
+        assert_eq!(may(), (true, true));
+    }
+
+    #[test]
+    fn the_blob_that_has_most_left_comes_first() {
+        let splits = Splits::default();
+        splits.help();
+        assert!(splits.may(1, 5));
+        assert!(splits.may(2, 4));
+        splits.are_useless();
+        assert!(!splits.may(3, 80));
+        splits.help();
+        assert!(!splits.may(4, 50));
+        splits.end(3);
+        assert!(splits.may(4, 50));
     }
 }
