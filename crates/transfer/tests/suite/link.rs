@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
 use store::{ByteStream, Error, Kind, MemoryStore, Opened, Pace, Placer, Ranges, Store, Writer};
+use tokio::time::Instant;
 
 /// What a connection moves at a time, and how long that takes.
 const CHUNK: usize = 64 << 10;
@@ -136,12 +137,20 @@ impl Store for Link {
     }
 }
 
-/// Takes pieces in any order, or, if `slow`, bytes in order and one chunk a tick.
+/// Takes pieces in any order, or, if `slow`, bytes in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Yard {
-    pub(crate) slow: bool,
+    pub(crate) slow: Option<Slow>,
     pub(crate) partial: Arc<Mutex<HashMap<Digest, Partial>>>,
     pub(crate) done: Arc<Mutex<HashMap<Digest, Vec<u8>>>>,
+}
+
+/// A connection for bytes in order: it takes `room` bytes at any rate, and then as many as leave it, a chunk in so many
+/// `ticks`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slow {
+    pub(crate) ticks: u32,
+    pub(crate) room: usize,
 }
 
 #[derive(Debug)]
@@ -197,12 +206,13 @@ impl Store for Yard {
     }
 
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, Error> {
-        if self.slow {
+        if let Some(slow) = self.slow {
             let inner = match none().write(blob, None).await? {
                 Opened::Writer(writer) => writer,
                 other => panic!("{other:?}"),
             };
-            return Ok(Opened::Writer(Box::new(Slow(inner))));
+            let full = Instant::now();
+            return Ok(Opened::Writer(Box::new(SlowWriter { inner, slow, full })));
         }
         let size = usize::try_from(blob.size).unwrap();
         let new = || Partial { content: vec![0; size], there: vec![false; size.div_ceil(CHUNK)] };
@@ -217,17 +227,32 @@ impl Store for Yard {
     }
 }
 
-struct Slow(Box<dyn Writer>);
+struct SlowWriter {
+    inner: Box<dyn Writer>,
+    slow: Slow,
+    /// When all that it took has left it.
+    full: Instant,
+}
+
+impl Slow {
+    fn takes(self, bytes: usize) -> Duration {
+        TICK * self.ticks * u32::try_from(bytes).unwrap() / u32::try_from(CHUNK).unwrap()
+    }
+}
 
 #[async_trait]
-impl Writer for Slow {
+impl Writer for SlowWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        tokio::time::sleep(TICK * 2).await;
-        self.0.write(bytes).await
+        self.full = self.full.max(Instant::now()) + self.slow.takes(bytes.len());
+        let room = self.slow.takes(self.slow.room);
+        if let Some(begin) = self.full.checked_sub(room) {
+            tokio::time::sleep_until(begin).await;
+        }
+        self.inner.write(bytes).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), Error> {
-        self.0.commit().await
+        self.inner.commit().await
     }
 }
 

@@ -7,7 +7,7 @@ use store::{MemoryStore, Silent, Store};
 use tokio::time::Instant;
 use transfer::{Error, Fate, Options, Transfer};
 
-use crate::link::{Link, TICK, Yard, alone};
+use crate::link::{Link, Slow, TICK, Yard, alone};
 
 const SIZE: usize = 32 << 20;
 
@@ -42,9 +42,23 @@ async fn bytes_in_order_come_over_several_connections_when_the_source_is_slow() 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
     let source = Arc::new(Link::new(SIZE, true));
-    let yard = Yard { slow: true, ..Yard::default() };
+    let yard = Yard { slow: Some(Slow { ticks: 2, room: 0 }), ..Yard::default() };
     transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
     assert_eq!(source.reads(), 1);
+}
+
+/// What lies between us and the link hides for a while that the destination takes no more than one connection brings.
+#[tokio::test(start_paused = true)]
+async fn one_connection_goes_on_where_several_bring_no_more() {
+    let source = Arc::new(Link::new(SIZE, true));
+    let yard = Yard { slow: Some(Slow { ticks: 1, room: 4 << 20 }), ..Yard::default() };
+    let began = Instant::now();
+    transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
+    let blob = &source.blob;
+    let last = source.reads.lock().unwrap().last().cloned().unwrap();
+    assert!(last.end == blob.size && last.end - last.start > blob.size / 4, "{last:?}");
+    assert!(began.elapsed() < alone(blob.size) * 11 / 10, "{:?}", began.elapsed());
+    assert!(source.sent() < blob.size + (4 << 20), "{} bytes", source.sent());
 }
 
 #[tokio::test(start_paused = true)]
