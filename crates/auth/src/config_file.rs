@@ -110,7 +110,7 @@ impl DockerConfig {
         bytes.map(|bytes| Self::parse(path, &bytes)).transpose()
     }
 
-    /// As [`load`](Self::load), for `~/.dockercfg`, where docker kept credentials before 2014: what is under `auths`
+    /// As [`load`](Self::load), for `~/.dockercfg`, where docker before 1.7 kept credentials: what is under `auths`
     /// elsewhere is the whole file there.
     ///
     /// # Errors

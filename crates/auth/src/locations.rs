@@ -16,7 +16,7 @@ pub struct Locations {
     pub docker: Option<PathBuf>,
     /// Podman's `auth.json`, in the order of containers-auth.json(5); asked where docker's file has no answer.
     pub containers: Vec<PathBuf>,
-    /// Docker's file of before 2014, which podman reads last of all.
+    /// The file of docker before 1.7, which podman reads last of all.
     pub legacy: Option<PathBuf>,
     /// What answers for `ghcr.io` when no file does ([`GITHUB_TOKEN`]).
     pub github: Option<Credential>,

@@ -309,17 +309,19 @@ impl Store for RegistryStore {
                 return Err(error.doing(format!("resolving {}", self.reference(selector))));
             }
             // Some answer HEAD with whatever. If the refusal is meant, GET gives its reason too.
-            Err(Error::Status(error)) => Some(error.kind()),
+            Err(Error::Status(error)) => Some((error.kind(), error.status)),
             Err(error) => return Err(error.doing(format!("resolving {}", self.reference(selector)))),
         };
         let manifest = self.manifest(selector).await;
+        let refused = |kind| refusal.is_some_and(|(refusal, _)| refusal == kind);
         let answered = match &manifest {
             Ok(_) => true,
-            Err(error) => error.kind() == Kind::NotFound && refusal != Some(Kind::NotFound),
+            Err(error) => error.kind() == Kind::NotFound && !refused(Kind::NotFound),
         };
-        // Too many requests are that whatever their method is, and a refusal may be one of this manifest alone.
-        let lasting = [Kind::NotFound, Kind::Unsupported, Kind::Unauthorized, Kind::Interrupted];
-        if answered && refusal.is_some_and(|refusal| lasting.contains(&refusal)) {
+        // Whoever is busy is so whatever the method is, and a refusal may be one of this manifest alone.
+        let lasting = [Kind::NotFound, Kind::Unsupported, Kind::Unauthorized].into_iter().any(refused)
+            || refusal.is_some_and(|(_, status)| status == StatusCode::INTERNAL_SERVER_ERROR);
+        if answered && lasting {
             self.host.notes.note(|features| features.head = Some(false));
         }
         Ok(manifest?.descriptor())

@@ -23,7 +23,7 @@ pub(crate) const PIECE: u64 = 1 << 20;
 pub(crate) const WINDOW: usize = 24;
 
 /// How many a blob begins with, and the most that it may have: others may need help too.
-const FIRST: usize = 4;
+const FIRST: u32 = 4;
 const MOST: usize = 8;
 
 /// How long is watched before it is decided who waits for whom.
@@ -197,12 +197,12 @@ impl Feed {
         let left = self.blob.size.saturating_sub(self.at);
         if self.depth == 0 {
             self.alone = rate;
-            if self.starved > 0 && self.stream.is_some() && left > FIRST as u64 * PIECE {
+            if self.starved > 0 && self.stream.is_some() && left > u64::from(FIRST) * PIECE {
                 self.split(left);
             } else {
                 self.run.splits.end(self.age);
             }
-        } else if self.blocked == SURE && rate < self.alone * GAIN {
+        } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
             self.run.splits.are_useless();
             self.depth = 0;
@@ -219,14 +219,13 @@ impl Feed {
 
     /// Takes room for `depth` pieces, or for as many as there is.
     fn widen(&mut self, depth: usize) {
-        while self.depth < depth {
-            let Ok(more) = Arc::clone(&self.run.window).try_acquire_owned() else { return };
-            self.depth += 1;
-            match &mut self.room {
-                Some(room) => room.merge(more),
-                None => self.room = Some(more),
-            }
+        let Some(room) = &mut self.room else { return };
+        // What was taken before a cut is still there.
+        while room.num_permits() < depth {
+            let Ok(more) = Arc::clone(&self.run.window).try_acquire_owned() else { break };
+            room.merge(more);
         }
+        self.depth = depth.min(room.num_permits());
     }
 
     /// Lets others read what comes soon.
@@ -249,10 +248,11 @@ impl Feed {
             }
             Ranges::Yes => {}
         }
-        if self.run.window.available_permits() < FIRST || !self.run.splits.may(self.age, left) {
+        let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(FIRST) else { return };
+        if !self.run.splits.may(self.age, left) {
             return;
         }
-        self.widen(FIRST);
+        (self.room, self.depth) = (Some(room), FIRST as usize);
         (self.starved, self.blocked) = (0, 0);
         self.end = self.at + PIECE;
         self.next = self.end;
