@@ -12,7 +12,7 @@ use crate::count::{Counts, Requests};
 use crate::line::Line;
 
 /// What is delivered at once: small, so that a slow link trickles, and large enough for hundreds of megabytes a second.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 64 * 1024;
 /// What a link holds at least, as the socket buffers of a real one do.
 const DEPTH: usize = 256 * 1024;
 

@@ -61,6 +61,9 @@ pub(crate) struct Document {
     pub(crate) body: Bytes,
 }
 
+/// So much shorter than a usual first wait is the one after a first refusal.
+const SOON: u32 = 8;
+
 impl Host {
     /// Sends a request and reads an answer of at most `limit` bytes. One that breaks off is asked for again.
     pub(crate) async fn fetch(&self, request: Request<'_>, limit: u64) -> Result<Document, Error> {
@@ -181,13 +184,15 @@ impl Host {
                 }
             };
             let retries = self.shared.options.retries;
-            // Whoever says when to come back is not broken, only busy.
-            let scheduled = if asked.is_some() && is_refusal(error.status()) && refusals < REFUSALS {
-                refusals += 1;
-                Some(Duration::ZERO)
-            } else {
-                waits.next()
+            let refused = is_refusal(error.status());
+            // Whoever says when to come back is not broken, only busy. Whoever does not gets less at once from now on, and
+            // so may take this soon.
+            let scheduled = match asked {
+                Some(_) if refused && refusals < REFUSALS => Some(Duration::ZERO),
+                None if refused && refusals == 0 => waits.next().map(|wait| wait / SOON),
+                _ => waits.next(),
             };
+            refusals += usize::from(refused);
             let Some(scheduled) = scheduled.filter(|_| worth_another(&error) && retries.allow(asked)) else {
                 return Err(error);
             };

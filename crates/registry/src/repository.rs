@@ -327,6 +327,11 @@ impl Store for RegistryStore {
         Ok(manifest?.descriptor())
     }
 
+    async fn prepare(&self) {
+        // Whether it speaks https or http.
+        let _ = self.host.url("").await;
+    }
+
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let doing = || format!("fetching manifest {}", self.reference(selector));
         self.get(selector).await.map_err(|error| match error {

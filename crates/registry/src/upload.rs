@@ -154,6 +154,7 @@ impl Target {
             record.remove();
         };
         let Some((session, kept)) = self.find(entry.location()).await? else {
+            self.host.uploads.lost(&blob.digest);
             lost(&mut record, "the registry did not keep what it had");
             return Ok(Err(record));
         };
@@ -163,6 +164,7 @@ impl Target {
         });
         let Some(start) = start else {
             self.cancel(session.location).await;
+            self.host.uploads.lost(&blob.digest);
             lost(&mut record, "the registry has too little of it");
             return Ok(Err(record));
         };

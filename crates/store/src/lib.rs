@@ -60,6 +60,10 @@ pub trait Store: Debug + Send + Sync {
     /// [`Kind::NotFound`] if there is none.
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, Error>;
 
+    /// Gets ready for a first question, as far as that is no question itself. What fails here fails again, with a reason,
+    /// when there is one.
+    async fn prepare(&self) {}
+
     /// A manifest's bytes, checked against the digest if that was asked for.
     ///
     /// # Errors

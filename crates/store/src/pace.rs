@@ -8,7 +8,7 @@ use tokio::sync::{Mutex as Turnstile, Notify};
 use tokio::time::Instant;
 
 /// How many exchanges a host starts with.
-const FIRST: f64 = 4.0;
+const FIRST: f64 = 8.0;
 
 /// Near where a host refused before, one more is tried only after so many full rounds without a refusal, and so many
 /// exchanges at least: then few are refused.
@@ -251,7 +251,7 @@ mod tests {
     async fn it_doubles_up_to_the_ceiling() {
         let pace = Pace::new("host", 32);
         let (limits, refused) = rounds(&pace, 1000, 5).await;
-        assert_eq!((limits, refused), (vec![8, 16, 32, 32, 32], 0));
+        assert_eq!((limits, refused), (vec![16, 32, 32, 32, 32], 0));
         assert_eq!(Pace::new("host", 1).limit(), 1);
     }
 

@@ -26,6 +26,8 @@ struct State {
     connections: AtomicUsize,
     up: Meter,
     down: Meter,
+    /// How many bytes each connection passes, both ways together.
+    each: Mutex<Option<u64>>,
     requests: Mutex<Vec<Request>>,
 }
 
@@ -90,6 +92,11 @@ impl Relay {
     pub fn cut_down_after(&self, bytes: u64) {
         *lock(&self.state.down.budget) = Some(bytes);
     }
+
+    /// From now on cuts every connection after `bytes` bytes, counted both ways.
+    pub fn cut_each_after(&self, bytes: u64) {
+        *lock(&self.state.each) = Some(bytes);
+    }
 }
 
 impl Meter {
@@ -116,14 +123,17 @@ impl State {
         let Ok(server) = TcpStream::connect(&state.target) else { return };
         let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let passed = Arc::new(AtomicU64::new(0));
         let down = thread::spawn({
-            let state = Arc::clone(state);
+            let (state, passed) = (Arc::clone(state), Arc::clone(&passed));
             move || {
-                let mut tee = Tee { from: &from_server, to: &to_client, meter: &state.down };
+                let meter = &state.down;
+                let mut tee =
+                    Tee { from: &from_server, to: &to_client, meter, each: &state.each, passed: &passed };
                 let _ = drain(&mut tee);
             }
         });
-        let mut tee = Tee { from: client, to: &server, meter: &state.up };
+        let mut tee = Tee { from: client, to: &server, meter: &state.up, each: &state.each, passed: &passed };
         state.watch(&mut tee);
         let _ = down.join();
     }
@@ -155,6 +165,9 @@ struct Tee<'m> {
     from: &'m TcpStream,
     to: &'m TcpStream,
     meter: &'m Meter,
+    each: &'m Mutex<Option<u64>>,
+    /// What the connection has passed, both ways.
+    passed: &'m AtomicU64,
 }
 
 impl Tee<'_> {
@@ -170,7 +183,12 @@ impl Read for Tee<'_> {
             let _ = self.to.shutdown(Shutdown::Write);
             return Ok(0);
         }
-        let (passing, cut) = self.meter.pass(read);
+        let before = self.passed.fetch_add(read as u64, Ordering::SeqCst);
+        let (mut passing, mut cut) = self.meter.pass(read);
+        if let Some(each) = *lock(self.each) {
+            let left = usize::try_from(each.saturating_sub(before)).unwrap_or(usize::MAX);
+            (passing, cut) = (passing.min(left), cut || left <= read);
+        }
         let written = self.to.write_all(&buffer[..passing]);
         if cut || written.is_err() {
             self.cut();

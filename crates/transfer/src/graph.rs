@@ -65,7 +65,8 @@ pub struct Walk<'a> {
 
 /// What an entry of an index turned out to be.
 enum Found {
-    Manifest(Manifest),
+    /// With the entries that it lists.
+    Manifest(Node, Vec<Descriptor>),
     /// The destination has it.
     Existing(Descriptor),
     /// No manifest: the entry of an index that lists blobs, as `BuildKit`'s caches do.
@@ -88,6 +89,16 @@ impl Graph {
     /// [`Error::TooLarge`], and [`Error::Source`] or [`Error::Destination`] if a store fails; among these
     /// [`Kind::Unsupported`] for a schema 1 image of a source that cannot tell the length of its layers.
     pub async fn walk(source: &dyn Store, root: Manifest, walk: &Walk<'_>) -> Result<Self, Error> {
+        Self::walk_and_tell(source, root, walk, |_| {}).await
+    }
+
+    /// The same, and tells the blobs of each manifest as soon as they are known.
+    pub(crate) async fn walk_and_tell(
+        source: &dyn Store,
+        root: Manifest,
+        walk: &Walk<'_>,
+        tell: impl Fn(&[Descriptor]),
+    ) -> Result<Self, Error> {
         let root_digest = root.digest();
         let mut graph = Self { root: root_digest, manifests: BTreeMap::new(), existing: Vec::new() };
         let too_large = |limit: String| Error::TooLarge {
@@ -95,43 +106,35 @@ impl Graph {
             limit,
         };
         let Limits { depth, manifests, bytes } = walk.limits;
-        let mut seen = HashSet::from([root.digest()]);
+        let mut seen = HashSet::from([root_digest]);
         let mut held = root.raw().len();
-        let mut level = vec![root];
         let mut levels = 1;
-        loop {
-            let mut entries = Vec::new();
-            for manifest in level {
-                let index = manifest.digest();
-                let (node, listed) = read(source, manifest, walk.nondistributable).await?;
-                let new = listed.into_iter().filter(|entry| seen.insert(entry.digest));
-                entries.extend(new.map(|descriptor| Entry { index, descriptor }));
-                graph.manifests.insert(index, node);
-            }
-            if entries.is_empty() {
-                return Ok(graph);
-            }
+        let (node, listed) = read(source, root, walk.nondistributable).await?;
+        tell(&node.blobs);
+        let mut entries = graph.insert(node, listed, &mut seen);
+        while !entries.is_empty() {
             if levels >= depth {
                 return Err(too_large(format!("{depth} levels")));
             }
             if seen.len() > manifests {
                 return Err(too_large(format!("{manifests} manifests")));
             }
-            level = Vec::new();
-            let mut found = stream::iter(entries)
-                .map(|entry| find(source, walk.destination, entry))
+            let mut found = stream::iter(std::mem::take(&mut entries))
+                .map(|entry| find(source, walk, entry))
                 .buffer_unordered(REQUESTS);
             while let Some((index, found)) = found.try_next().await? {
                 match found {
-                    Found::Manifest(manifest) => {
-                        held = held.saturating_add(manifest.raw().len());
+                    Found::Manifest(node, listed) => {
+                        held = held.saturating_add(node.manifest.raw().len());
                         if held > bytes {
                             return Err(too_large(format!("{bytes} bytes of manifests")));
                         }
-                        level.push(manifest);
+                        tell(&node.blobs);
+                        entries.extend(graph.insert(node, listed, &mut seen));
                     }
                     Found::Existing(descriptor) => graph.existing.push(descriptor),
                     Found::Blob(descriptor) => {
+                        tell(std::slice::from_ref(&descriptor));
                         if let Some(node) = graph.manifests.get_mut(&index) {
                             node.children.retain(|child| *child != descriptor.digest);
                             node.blobs.push(descriptor);
@@ -141,6 +144,15 @@ impl Graph {
             }
             levels += 1;
         }
+        Ok(graph)
+    }
+
+    /// Takes a manifest in, and returns those of its entries that nobody has seen.
+    fn insert(&mut self, node: Node, listed: Vec<Descriptor>, seen: &mut HashSet<Digest>) -> Vec<Entry> {
+        let index = node.manifest.digest();
+        self.manifests.insert(index, node);
+        let new = listed.into_iter().filter(|entry| seen.insert(entry.digest));
+        new.map(|descriptor| Entry { index, descriptor }).collect()
     }
 }
 
@@ -178,20 +190,19 @@ async fn read(
 }
 
 /// Looks for an entry of an index: first at the destination, where a question costs less than a manifest does.
-async fn find(
-    source: &dyn Store,
-    destination: Option<&dyn Store>,
-    entry: Entry,
-) -> Result<(Digest, Found), Error> {
+async fn find(source: &dyn Store, walk: &Walk<'_>, entry: Entry) -> Result<(Digest, Found), Error> {
     let Entry { index, descriptor } = entry;
-    if let Some(destination) = destination
+    if let Some(destination) = walk.destination
         && let Some(existing) = existing(destination, &descriptor.digest.into()).await?
     {
         return Ok((index, Found::Existing(existing)));
     }
     let index_reference = reference(source, &index.into());
     match select::child(source, &index_reference, &descriptor).await {
-        Ok(manifest) => Ok((index, Found::Manifest(manifest))),
+        Ok(manifest) => {
+            let (node, listed) = read(source, manifest, walk.nondistributable).await?;
+            Ok((index, Found::Manifest(node, listed)))
+        }
         Err(Error::MissingChild { .. }) if !descriptor.media_type.is_manifest() => {
             Ok((index, Found::Blob(descriptor)))
         }

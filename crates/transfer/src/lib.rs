@@ -56,7 +56,7 @@ pub use options::Options;
 pub use plan::{Move, Plan, plan};
 pub use select::select;
 pub use survey::Preview;
-pub use tags::CopiedTags;
+pub use tags::{CopiedTags, TagsPreview};
 pub use transfer::{Copied, Transfer};
 
 use oci::Selector;

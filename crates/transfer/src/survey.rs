@@ -1,16 +1,16 @@
 //! What a copy has to do, found out from both sides before anything is moved.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use oci::{Descriptor, Manifest, Selector};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, unfold};
+use oci::{Descriptor, Digest, Manifest, Repository, Selector};
 use store::{Event, Kind, Store};
+use tokio::sync::mpsc::unbounded_channel;
 
-use crate::graph::existing;
 use crate::transfer::Run;
-use crate::{Error, Graph, Move, Plan, Transfer, Walk, plan};
+use crate::{Error, Graph, Move, Transfer, Walk, plan};
 
 /// What a copy would do.
 #[derive(Clone, Debug)]
@@ -36,17 +36,30 @@ impl Preview {
     /// About how many requests the copy itself would still make: one to read a blob and two to write it, one to mount it,
     /// one for a manifest. What the preview has asked would be asked again.
     pub fn requests(&self) -> usize {
-        let blobs = self.blobs.iter().map(|step| if step.origin.is_some() { 1 } else { 3 });
-        blobs.sum::<usize>() + self.manifests
+        requests(&self.blobs, self.manifests)
     }
 }
 
-/// What a copy has to do, by all that both sides tell.
-pub(crate) struct Survey {
+pub(crate) fn requests(blobs: &[Move], manifests: usize) -> usize {
+    let blobs = blobs.iter().map(|step| if step.origin.is_some() { 1 } else { 3 });
+    blobs.sum::<usize>() + manifests
+}
+
+/// What a copy has to do.
+pub(crate) struct Survey<'a> {
     pub(crate) graph: Graph,
-    pub(crate) plan: Plan,
-    /// Blobs that the destination has, as far as nobody else of the run has found that out.
-    pub(crate) existed: Vec<Descriptor>,
+    /// What becomes of each blob of the graph, as soon as that is known.
+    pub(crate) findings: BoxStream<'a, Result<Finding, Error>>,
+}
+
+/// What becomes of a blob.
+pub(crate) enum Finding {
+    /// It is to be brought.
+    Bring(Move),
+    /// The destination has it.
+    Existed(Descriptor),
+    /// Another copy of the run has found out that it is there, or seen to it.
+    Known(Digest),
 }
 
 /// Whether the destination has a blob.
@@ -66,7 +79,7 @@ impl Transfer {
     /// Those of [`Transfer::copy`] that come before anything moves.
     pub async fn preview(&self, from: &Selector, to: &Selector) -> Result<Preview, Error> {
         let run = &self.run;
-        let there = existing(&run.asked_destination, to).await?;
+        let there = run.there(to).await?;
         let root = run.root(from).await?;
         let descriptor = root.descriptor();
         let mut preview = Preview {
@@ -83,55 +96,98 @@ impl Transfer {
         }
         preview.manifests = 1;
         if !run.same_repository() {
-            let Survey { graph, plan, existed } = run.survey(&root).await?;
-            preview.manifests = graph.manifests.len();
-            for step in &plan.blobs {
-                preview.kept += run.destination.kept(&step.blob).await;
+            let Survey { graph, mut findings } = run.survey(&root).await?;
+            let mut present = HashSet::new();
+            let mut origins = HashMap::new();
+            while let Some(finding) = findings.try_next().await? {
+                match finding {
+                    Finding::Bring(step) => {
+                        origins.insert(step.blob.digest, step.origin);
+                    }
+                    Finding::Existed(blob) => {
+                        present.insert(blob.digest);
+                        preview.existing.push(blob);
+                    }
+                    Finding::Known(digest) => {
+                        present.insert(digest);
+                    }
+                }
             }
-            (preview.blobs, preview.bytes, preview.existing) = (plan.blobs, plan.bytes, existed);
+            let mut plan = plan(&graph, &present, None);
+            for step in &mut plan.blobs {
+                step.origin = origins.remove(&step.blob.digest).flatten();
+            }
+            preview.manifests = graph.manifests.len();
+            preview.kept = run.kept(&plan.blobs).await;
+            (preview.blobs, preview.bytes) = (plan.blobs, plan.bytes);
         }
         Ok(preview)
     }
 }
 
 impl Run {
-    /// Walks the graph of `root`, asks the destination what it has of it, and plans the rest.
-    pub(crate) async fn survey(self: &Arc<Self>, root: &Manifest) -> Result<Survey, Error> {
+    /// Walks the graph of `root`, and asks the destination what it has of it. Blobs are asked for while manifests are
+    /// still to come, and the answers to the last ones come after the graph.
+    pub(crate) async fn survey<'a>(self: &'a Arc<Self>, root: &Manifest) -> Result<Survey<'a>, Error> {
         let walk = Walk {
             destination: Some(&self.asked_destination),
             nondistributable: self.options.nondistributable,
             limits: self.options.limits,
         };
-        let graph = Graph::walk(&self.asked_source, root.clone(), &walk).await?;
+        let origin = self.origin();
+        let (found, blobs) = unbounded_channel();
+        let walking = async {
+            // Dropped at the end, and with it comes the end of the findings.
+            let found = found;
+            let tell = |blobs: &[Descriptor]| {
+                for blob in blobs {
+                    // Whoever asks is there as long as the walk.
+                    let _ = found.send(blob.clone());
+                }
+            };
+            Graph::walk_and_tell(&self.asked_source, root.clone(), &walk, tell).await
+        };
+        let mut met = HashSet::new();
+        let blobs = unfold(blobs, async |mut blobs| blobs.recv().await.map(|blob| (blob, blobs)));
+        let blobs = blobs.filter(move |blob| std::future::ready(met.insert(blob.digest)));
+        let findings = blobs.map(move |blob| self.find(blob, origin));
+        let mut findings = findings.buffer_unordered(self.options.jobs.get()).boxed();
+        let mut first = Vec::new();
+        let mut walking = pin!(walking);
+        let graph = loop {
+            tokio::select! {
+                graph = &mut walking => break graph?,
+                Some(finding) = findings.next() => first.push(Ok(finding?)),
+            }
+        };
         for manifest in &graph.existing {
             let selector = &manifest.digest.to_string();
             self.observer.event(&Event::ManifestExisted { selector, manifest });
         }
-        let origin = self.origin();
-        let all = plan(&graph, &HashSet::new(), origin);
+        Ok(Survey { graph, findings: stream::iter(first).chain(findings).boxed() })
+    }
+
+    /// Finds out what becomes of a blob that can be mounted from `origin`, if there is one.
+    async fn find(&self, blob: Descriptor, origin: Option<&Repository>) -> Result<Finding, Error> {
         if origin.is_some() {
             // Where blobs can be mounted the mount is the question.
-            return Ok(Survey { graph, plan: all, existed: Vec::new() });
+            return Ok(Finding::Bring(Move { blob, origin: origin.cloned() }));
         }
-        let mut existed = Vec::new();
-        let mut present = HashSet::new();
-        let questions =
-            stream::iter(all.blobs).map(async |step| Ok((self.question(&step.blob).await?, step.blob)));
-        let mut answers = pin!(questions.buffer_unordered(self.options.jobs.get()));
-        while let Some((answer, blob)) = answers.try_next().await? {
-            match answer {
-                Answer::Missing => continue,
-                Answer::Known => {}
-                Answer::Existed => existed.push(blob.clone()),
-            }
-            present.insert(blob.digest);
+        Ok(match self.question(&blob).await? {
+            // A refused mount costs nothing: it is the session that the blob needs anyway.
+            Answer::Missing => Finding::Bring(Move { origin: self.destination.seen(&blob), blob }),
+            Answer::Known => Finding::Known(blob.digest),
+            Answer::Existed => Finding::Existed(blob),
+        })
+    }
+
+    /// How many bytes of blobs an earlier attempt left at the destination.
+    pub(crate) async fn kept(&self, blobs: &[Move]) -> u64 {
+        let mut kept = 0;
+        for step in blobs {
+            kept += self.destination.kept(&step.blob).await;
         }
-        let mut plan = plan(&graph, &present, None);
-        for step in &mut plan.blobs {
-            // A refusal costs nothing: it is the session that the blob needs anyway.
-            step.origin = self.destination.seen(&step.blob);
-        }
-        Ok(Survey { graph, plan, existed })
+        kept
     }
 
     /// Asks for one blob, once in a run.

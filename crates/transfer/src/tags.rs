@@ -1,13 +1,17 @@
 //! Copies all tags of a repository.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Mutex;
 
-use futures_util::{TryStreamExt, stream};
-use oci::Tag;
+use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt, TryStreamExt};
+use oci::{Descriptor, Digest, Tag};
 use store::{Event, Kind};
 
-use crate::{Copied, Error, Transfer};
+use crate::survey::requests;
+use crate::{Copied, Error, Move, Preview, Transfer};
 
 /// What a copy of all tags did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +46,47 @@ impl CopiedTags {
     }
 }
 
+/// What a copy of all tags would do.
+#[derive(Clone, Debug, Default)]
+pub struct TagsPreview {
+    /// Tags that would be written, in the order of the source, and what they would name.
+    pub tags: Vec<(Tag, Descriptor)>,
+    /// Tags that name the same at the destination already.
+    pub existed: Vec<(Tag, Descriptor)>,
+    /// Tags that the destination has and that are not to be overwritten.
+    pub skipped: Vec<Tag>,
+    /// The blobs to bring, each once, the largest first, as in [`Preview::blobs`].
+    pub blobs: Vec<Move>,
+    /// The bytes of these blobs together.
+    pub bytes: u64,
+    /// How many of them are there from an earlier attempt.
+    pub kept: u64,
+    /// Blobs that are there.
+    pub existing: Vec<Descriptor>,
+    /// How many manifests would be written.
+    pub manifests: usize,
+}
+
+impl TagsPreview {
+    /// About how many requests the copy itself would still make, as [`Preview::requests`] counts them.
+    pub fn requests(&self) -> usize {
+        requests(&self.blobs, self.manifests)
+    }
+
+    fn add(&mut self, tag: Tag, preview: Preview, met: &mut HashSet<Digest>) {
+        let list = if preview.existed { &mut self.existed } else { &mut self.tags };
+        list.push((tag, preview.root));
+        for step in preview.blobs {
+            if met.insert(step.blob.digest) {
+                self.bytes = self.bytes.saturating_add(step.blob.size);
+                self.blobs.push(step);
+            }
+        }
+        self.existing.extend(preview.existing);
+        self.manifests += preview.manifests;
+    }
+}
+
 impl Transfer {
     /// Copies every tag of the source to the tag of the same name, page by page, [`Options::jobs`] tags at once. What
     /// tags share is copied once. With [`Options::no_clobber`] tags that the destination has are skipped
@@ -55,7 +100,7 @@ impl Transfer {
     /// cannot be listed.
     pub async fn copy_tags(&self) -> Result<CopiedTags, Error> {
         let run = &self.run;
-        let taken = if run.options.no_clobber { self.taken().await? } else { HashSet::new() };
+        let taken = self.taken().await?;
         let summary = Mutex::new(CopiedTags::default());
         let note = |update: &dyn Fn(&mut CopiedTags)| {
             // Counting cannot panic, so the lock is never poisoned.
@@ -67,9 +112,7 @@ impl Transfer {
             run.observer.event(&Event::TagSkipped(tag));
             note(&|summary| summary.skipped += 1);
         };
-        let tags = run.source.tags().map_err(Error::Source);
-        tags.map_ok(|page| stream::iter(page.into_iter().map(Ok)))
-            .try_flatten()
+        self.tags()
             .try_for_each_concurrent(run.options.jobs.get(), async |tag: Tag| {
                 if taken.contains(&tag) {
                     skip(&tag);
@@ -88,8 +131,48 @@ impl Transfer {
         Ok(summary.into_inner().unwrap_or_default())
     }
 
-    /// The destination's tags; a repository that is missing or hidden has none.
+    /// What [`copy_tags`](Self::copy_tags) would do. Nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`Transfer::copy_tags`] that come before anything moves.
+    pub async fn preview_tags(&self) -> Result<TagsPreview, Error> {
+        let run = &self.run;
+        let taken = self.taken().await?;
+        let previews = self.tags().map(async |tag| {
+            let tag = tag?;
+            if taken.contains(&tag) {
+                return Ok((tag, None));
+            }
+            let selector = tag.clone().into();
+            match self.preview(&selector, &selector).await {
+                Ok(preview) => Ok((tag, Some(preview))),
+                Err(source) => Err(Error::Tag { tag, source: Box::new(source) }),
+            }
+        });
+        let mut previews = pin!(previews.buffered(run.options.jobs.get()));
+        let (mut all, mut met) = (TagsPreview::default(), HashSet::new());
+        while let Some((tag, preview)) = previews.try_next().await? {
+            match preview {
+                Some(preview) => all.add(tag, preview, &mut met),
+                None => all.skipped.push(tag),
+            }
+        }
+        all.blobs.sort_by_key(|step| (Reverse(step.blob.size), step.blob.digest));
+        all.kept = run.kept(&all.blobs).await;
+        Ok(all)
+    }
+
+    /// The source's tags.
+    fn tags(&self) -> impl Stream<Item = Result<Tag, Error>> {
+        let pages = self.run.source.tags().map_err(Error::Source);
+        pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten()
+    }
+
+    /// The destination's tags, if they are not to be overwritten; a repository that is missing or hidden has none.
     async fn taken(&self) -> Result<HashSet<Tag>, Error> {
+        if !self.run.options.no_clobber {
+            return Ok(HashSet::new());
+        }
         let pages: Result<Vec<Vec<Tag>>, store::Error> = self.run.destination.tags().try_collect().await;
         match pages {
             Ok(pages) => Ok(pages.into_iter().flatten().collect()),

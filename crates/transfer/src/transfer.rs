@@ -1,9 +1,12 @@
 //! Copies graphs from one store to another.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::future::try_join;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::{Descriptor, Manifest, Repository, Selector};
 use store::{ByteStream, Event, Observer, Store};
 use tokio::sync::Semaphore;
@@ -14,9 +17,12 @@ use crate::blob::{Splits, WINDOW};
 use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
-use crate::survey::{Answer, Survey};
+use crate::survey::{Answer, Finding, Survey};
 use crate::turns::Turns;
-use crate::{Error, Fate, Move, Options, reference, select};
+use crate::{Error, Fate, Move, Options, plan, reference, select};
+
+/// So many findings are taken together, at most.
+const FINDINGS: usize = 1000;
 
 /// A run of copies from one store to another. What the copies of a run share is moved once, and together they never
 /// move more blobs at once than [`Options::jobs`]. Needs a tokio runtime: each blob is a task of its own, so that
@@ -133,7 +139,7 @@ impl Transfer {
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
-        let there = existing(&run.asked_destination, to).await?;
+        let there = run.there(to).await?;
         if let (true, Selector::Tag(_), Some(there)) = (run.options.no_clobber, to, &there) {
             return Err(Error::Clobber { reference: reference(&*run.destination, to), digest: there.digest });
         }
@@ -183,6 +189,15 @@ impl Transfer {
 }
 
 impl Run {
+    /// What the destination has under a name. Meanwhile the source gets ready.
+    pub(crate) async fn there(&self, to: &Selector) -> Result<Option<Descriptor>, Error> {
+        let ready = async {
+            self.source.prepare().await;
+            Ok(())
+        };
+        Ok(try_join(existing(&self.asked_destination, to), ready).await?.0)
+    }
+
     fn existed_as(&self, to: &Selector, copied: Copied) -> Copied {
         let (selector, manifest) = (&to.to_string(), &copied.descriptor);
         self.observer.event(&Event::ManifestExisted { selector, manifest });
@@ -227,19 +242,9 @@ impl Run {
 
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
-        let Survey { graph, plan, existed } = self.survey(root).await?;
-        for blob in &existed {
-            copied.add(blob, Fate::Existed);
-        }
-        // Other copies of the run have announced what they bring.
-        let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
-        for step in plan.blobs.iter().filter(|step| self.blobs.claim(step.blob.digest).1) {
-            blobs += 1;
-            bytes = bytes.saturating_add(step.blob.size);
-            kept += self.destination.kept(&step.blob).await;
-        }
-        self.observer.event(&Event::Planned { blobs, bytes, kept });
-        self.bring_all(plan.blobs, copied).await?;
+        let Survey { graph, findings } = self.survey(root).await?;
+        self.bring_all(findings, copied).await?;
+        let plan = plan(&graph, &HashSet::new(), self.origin());
         for wave in plan.waves {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
@@ -253,36 +258,67 @@ impl Run {
         Ok(())
     }
 
-    /// Brings blobs, in order, each in a task. The first error ends the others.
-    async fn bring_all(self: &Arc<Self>, blobs: Vec<Move>, copied: &mut Copied) -> Result<(), Error> {
-        let mut waiting = blobs.into_iter();
+    /// Brings blobs as they turn out to be missing, the largest first, each in a task. The first error ends the others.
+    async fn bring_all(
+        self: &Arc<Self>,
+        findings: BoxStream<'_, Result<Finding, Error>>,
+        copied: &mut Copied,
+    ) -> Result<(), Error> {
+        let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
+        let mut all_found = false;
+        let mut waiting = BTreeMap::new();
         let mut tasks = JoinSet::new();
-        loop {
+        // All that are known, so that the largest is among them.
+        let mut findings = findings.ready_chunks(FINDINGS);
+        let outcome = loop {
             while tasks.len() < self.options.jobs.get()
-                && let Some(step) = waiting.next()
+                && let Some((_, step)) = waiting.pop_first()
             {
-                let run = Arc::clone(self);
+                let (run, step): (_, Move) = (Arc::clone(self), step);
                 tasks.spawn(async move {
                     let fate = run.bring(&step).await?;
                     Ok((step.blob, fate))
                 });
             }
-            match tasks.join_next().await {
-                None => return Ok(()),
-                Some(Ok(Ok((blob, fate)))) => {
-                    if let Some(fate) = fate {
-                        copied.add(&blob, fate);
+            tokio::select! {
+                found = findings.next(), if !all_found => {
+                    let Some(found) = found else {
+                        all_found = true;
+                        self.observer.event(&Event::Planned { blobs, bytes, kept });
+                        continue;
+                    };
+                    let found: Vec<Finding> = match found.into_iter().collect() {
+                        Ok(found) => found,
+                        Err(error) => break Err(error),
+                    };
+                    for finding in found {
+                        match finding {
+                            Finding::Bring(step) => {
+                                // Other copies of the run have announced what they bring.
+                                if self.blobs.claim(step.blob.digest).1 {
+                                    blobs += 1;
+                                    bytes = bytes.saturating_add(step.blob.size);
+                                    kept += self.destination.kept(&step.blob).await;
+                                }
+                                waiting.insert((Reverse(step.blob.size), step.blob.digest), step);
+                            }
+                            Finding::Existed(blob) => copied.add(&blob, Fate::Existed),
+                            Finding::Known(_) => {}
+                        }
                     }
                 }
-                Some(Ok(Err(error))) => {
-                    // When the caller hears of it, nothing moves any more.
-                    tasks.shutdown().await;
-                    return Err(error);
-                }
-                // Nobody but `shutdown` cancels a task, so it has panicked.
-                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                Some(outcome) = tasks.join_next() => match outcome {
+                    Ok(Ok((blob, fate))) => fate.into_iter().for_each(|fate| copied.add(&blob, fate)),
+                    Ok(Err(error)) => break Err(error),
+                    // Nobody but `shutdown` cancels a task, so it has panicked.
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                else => break Ok(()),
             }
-        }
+        };
+        // When the caller hears of it, nothing moves any more.
+        tasks.shutdown().await;
+        outcome
     }
 
     async fn put_by_digest(&self, manifest: Manifest) -> Result<(), Error> {

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE")]
     pub(crate) bwlimit: Option<Rate>,
     /// Show what would be done, and do nothing (+)
-    #[arg(long, conflicts_with = "all_tags")]
+    #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -88,10 +88,17 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let typed = (full, args.destination.clone());
     let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
     let transfer = Transfer::new(ends.source, ends.destination, options, Arc::clone(&progress) as _);
-    if let (true, Some([from, to])) = (args.dry_run, &ends.image) {
-        let preview = transfer.preview(from, to).await?;
-        progress.clear();
-        return dry_run::print(&context.ui, &args.output, &args.destination, &preview);
+    if args.dry_run {
+        let (ui, output, to) = (&context.ui, &args.output, &args.destination);
+        return if let Some([from, name]) = &ends.image {
+            let preview = transfer.preview(from, name).await?;
+            progress.clear();
+            dry_run::print(ui, output, to, &preview)
+        } else {
+            let preview = transfer.preview_tags().await?;
+            progress.clear();
+            dry_run::print_tags(ui, output, to, &preview)
+        };
     }
     progress.log(&format!("Copying from {} to {}", args.source, args.destination));
     let Some([from, to]) = &ends.image else {

@@ -82,13 +82,37 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_of_all_tags_counts_each_blob_once() {
+    let (source, destination) = (DockerRegistry::plain(), DockerRegistry::plain());
+    let (five, three) = (many(5), many(3));
+    for (image, tag) in [(&five, "1"), (&five, "1.2"), (&three, "0")] {
+        source.push(image, "demo/many", tag);
+    }
+    destination.push(&three, "demo/many", "0");
+    let cli = Cli::new();
+    let from = format!("{}/demo/many", source.address());
+    let to = format!("{}/demo/many", destination.address());
+    let plan = cli.hoist(["cp", "-a", "--dry-run", &from, &to]).run().success();
+    let summary = plan.lines().last().unwrap();
+    assert!(summary.starts_with("2 tags, 1 are there, 0 skipped: "), "{plan}");
+    let moves = plan.lines().filter(|line| line.starts_with("move ")).count();
+    let json = cli.hoist(["cp", "-an", "--dry-run", "--json", &from, &to]).run().success();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["skipped"], serde_json::json!(["0"]));
+    assert_eq!(json["tags"][1]["root"]["digest"], *five.manifest.digest);
+    assert_eq!(json["blobs"].as_array().unwrap().len(), moves);
+    let copied = cli.hoist(["cp", "-a", &from, &to]).run();
+    let copied = copied.stderr();
+    assert_eq!(copied.matches("pushed blob: ").count(), moves, "{copied}");
+}
+
+#[test]
 fn what_makes_no_sense_is_said() {
     let cli = Cli::new();
     for (arguments, cause) in [
         (&["cp", "--bwlimit", "fast", "a", "b"][..], "bytes a second"),
         (&["cp", "--bwlimit", "0", "a", "b"], "nothing would ever arrive"),
         (&["cp", "--json", "localhost:1/a", "localhost:1/b"], "no result"),
-        (&["cp", "--dry-run", "-a", "localhost:1/a", "localhost:1/b"], "cannot be used with"),
     ] {
         let outcome = cli.hoist(arguments).run();
         assert!(!outcome.status.success());

@@ -1,6 +1,10 @@
 //! What is known of how a registry takes blobs.
 
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use oci::Digest;
 
 use crate::memory::Features;
 
@@ -14,6 +18,13 @@ const OFFERED: u64 = 256 << 10;
 /// So many sessions are asked for as mounts from anywhere before it counts as not offered: the answer to one is a session
 /// as well where the registry has the blob nowhere.
 const ANONYMOUS: u8 = 3;
+
+/// So many sessions have to be lost with a request that broke off before it counts as the way of the line; any line breaks
+/// once.
+const BREAKS: u32 = 2;
+
+/// How long a request may be, in bytes, where longer ones broke off and their sessions were lost.
+const SAFE: RangeInclusive<u64> = 1 << 20..=64 << 20;
 
 /// What is known; shared by all that write to the host.
 #[derive(Debug, Default)]
@@ -29,13 +40,20 @@ struct Known {
     mounts: bool,
     /// How many were not.
     unmounted: u8,
+    /// How many bytes of a blob a request had got when it broke off.
+    broken: HashMap<Digest, u64>,
+    /// How many sessions were lost with such a request.
+    losses: u32,
+    /// The fewest bytes that one of them had got.
+    fewest: Option<u64>,
 }
 
 impl Habits {
     /// What earlier runs have seen.
     pub(crate) fn of(features: Features) -> Self {
         let Features { single_post: single, longest_body: most, anonymous_mount, .. } = features;
-        Self(Mutex::new(Known { single, most, mounts: anonymous_mount == Some(true), unmounted: 0 }))
+        let mounts = anonymous_mount == Some(true);
+        Self(Mutex::new(Known { single, most, mounts, ..Known::default() }))
     }
 
     /// What later runs may begin with. That mounts from anywhere were not honoured says little: the blobs may have been
@@ -68,9 +86,29 @@ impl Habits {
         self.known().single = Some(taken);
     }
 
-    /// The longest body that the registry, or a proxy before it, may take; `None` if nothing speaks against any.
+    /// The longest body that the registry, a proxy before it or the line to it may take; `None` if nothing speaks against
+    /// any.
     pub(super) fn most(&self) -> Option<u64> {
-        self.known().most
+        let known = self.known();
+        let safe = known.fewest.filter(|_| known.losses >= BREAKS);
+        // Much of what was sent had not even left this machine.
+        let safe = safe.map(|fewest| (fewest / 4).clamp(*SAFE.start(), *SAFE.end()));
+        known.most.into_iter().chain(safe).min()
+    }
+
+    /// Notes that a request broke off after so many bytes.
+    pub(super) fn broke_off(&self, blob: &Digest, sent: u64) {
+        self.known().broken.insert(*blob, sent);
+    }
+
+    /// Notes that the registry has lost a blob's session. If it went with a request that broke off here, shorter ones may
+    /// come through.
+    pub(super) fn lost(&self, blob: &Digest) {
+        let mut known = self.known();
+        if let Some(sent) = known.broken.remove(blob) {
+            known.losses += 1;
+            known.fewest = Some(known.fewest.map_or(sent, |before| before.min(sent)));
+        }
     }
 
     /// Notes what to try after a body was too long.
@@ -120,5 +158,24 @@ mod tests {
         assert!(habits.may_mount_anonymously(), "it is offered, and the blob was nowhere");
         let later = Habits::of(habits.features());
         assert_eq!((later.small(), later.most(), later.may_mount_anonymously()), (None, Some(5), true));
+    }
+
+    #[test]
+    fn requests_are_shorter_than_what_the_line_lets_pass() {
+        let habits = Habits::default();
+        let [one, two, three] = [b"1", b"2", b"3"].map(|content| oci::Algorithm::Sha256.digest(content));
+        habits.lost(&one);
+        habits.broke_off(&one, 20 << 20);
+        habits.lost(&one);
+        habits.lost(&one);
+        assert_eq!(habits.most(), None, "once is chance");
+        habits.broke_off(&two, 12 << 20);
+        assert_eq!(habits.most(), None, "its session may be alive");
+        habits.lost(&two);
+        assert_eq!(habits.most(), Some(3 << 20));
+        habits.broke_off(&three, 9);
+        habits.lost(&three);
+        assert_eq!(habits.most(), Some(1 << 20));
+        assert_eq!(habits.features().longest_body, None, "lines change");
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct RegistryWriter {
     /// registry never has all bytes of a blob that is wrong or not committed.
     held: Bytes,
     part: Option<Part>,
+    /// The byte that the last request began with.
+    begun: u64,
     trail: Trail,
     /// Whether the session may have bytes that are worth going on with.
     leaves: bool,
@@ -72,6 +74,7 @@ impl RegistryWriter {
             sent: kept,
             held: Bytes::new(),
             part: None,
+            begun: kept,
             trail,
             leaves: kept > 0,
         }
@@ -85,6 +88,7 @@ impl RegistryWriter {
         } else {
             (Method::PATCH, self.session.location.clone())
         };
+        self.begun = self.sent;
         let from = (!ends).then_some(self.sent);
         Part::begin(Sending { target: self.target.clone(), method, url, from, length })
     }
@@ -162,7 +166,10 @@ impl RegistryWriter {
             Broken::Answer(error) => error,
             Broken::Reason(reason) => return StoreError::new(Kind::Interrupted, doing, reason),
         };
-        let Error::Status(answer) = &error else { return error.doing(doing) };
+        let Error::Status(answer) = &error else {
+            self.target.host.uploads.broke_off(&self.blob.digest, self.sent - self.begun);
+            return error.doing(doing);
+        };
         let kind = match answer.status {
             // A token that ended before the bytes came is renewed with the next attempt.
             StatusCode::UNAUTHORIZED if answer.authorized => {

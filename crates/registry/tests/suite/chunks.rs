@@ -225,3 +225,21 @@ async fn wrong_bytes_never_end_a_blob() {
         }
     }
 }
+
+/// docker-registry forgets a session whose request broke off, so nothing comes of a line that breaks sooner than a blob
+/// ends, unless the requests end sooner still.
+#[tokio::test]
+async fn a_line_that_breaks_all_the_time_gets_short_requests() {
+    let registry = DockerRegistry::plain();
+    let relay = Relay::to(registry.address());
+    relay.cut_each_after(4 << 20);
+    let store = anonymous(&relay.address());
+    let content = noise(24 * MIB);
+    insist(&store, &content, 4).await;
+    assert!(store.contains(&descriptor(&content)).await.unwrap());
+    let patches = relay.requests().iter().filter(|request| request.method == "PATCH").count();
+    assert!((6..=24).contains(&patches), "{patches}");
+    // The others need not find out.
+    let content = noise(10 * MIB);
+    write(&store, &content).await.unwrap();
+}

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::splits::Purpose;
 use crate::transfer::Run;
 use crate::turns::Turn;
 
@@ -20,11 +21,21 @@ use crate::turns::Turn;
 pub(crate) const PIECE: u64 = 1 << 20;
 
 /// How many pieces of a run may be in memory.
-pub(crate) const WINDOW: usize = 24;
+pub(crate) const WINDOW: usize = 32;
 
-/// How many a blob begins with, and the most that it may have: others may need help too.
+/// What has to be left of a blob, in bytes, that it is worth asking whether its source sends parts.
+const LARGE: u64 = 16 * PIECE;
+
+/// How many a blob begins with, and the most that it may have where no other waits for help.
 const FIRST: u32 = 4;
-const MOST: usize = 8;
+const MOST: u32 = 8;
+
+/// How much the first connection still reads of a blob that is split, in bytes: about as long as others take to begin.
+const LEAD: u64 = 2 * PIECE;
+
+/// So many bytes more than what one connection brings prove that several help, as that is more than what lies between us
+/// and a link takes at any rate.
+const PROOF: f64 = 10e6;
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
@@ -32,13 +43,14 @@ const WATCH: Duration = Duration::from_millis(200);
 /// The source is what all wait for if the destination takes less than this share of the time, and the other way round.
 const BUSY: f64 = 0.2;
 
+/// Neither side waits more for the other.
+const EVEN: f64 = 0.5;
+
 /// Several connections help if they bring so many times as much as one.
 const GAIN: f64 = 1.5;
 
-/// So often has one side to be what all wait for before that counts: what lies between us and a link takes some bytes at
-/// any rate.
+/// So often has the destination to be what all wait for before that counts.
 const SURE: u32 = 2;
-const SURE_OF_SOURCE: u32 = 3;
 
 pub(super) struct Feed {
     run: Arc<Run>,
@@ -64,9 +76,12 @@ pub(super) struct Feed {
     /// What one connection brought, in bytes a second.
     alone: f64,
     watch: Watch,
-    /// How often in turn the source, or the destination, was what all waited for.
-    starved: u32,
+    /// How often in turn the destination was what all waited for.
     blocked: u32,
+    /// Whether it would be split if that helps.
+    waits: bool,
+    /// The byte at which it was split, and when, until it is known whether that helps.
+    trial: Option<(u64, Instant)>,
 }
 
 /// Who waited for whom since `from`, a byte of the blob.
@@ -92,19 +107,22 @@ impl Drop for Ahead {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.run.splits.end(self.age);
-        if self.room.is_some() {
-            self.run.splits.are_unknown();
-        }
+        self.end_trial();
     }
 }
 
 impl Feed {
     /// The bytes from `start` on, of which `content` gives all.
     pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, start: u64, content: ByteStream) -> Self {
+        let age = run.turns.age();
+        run.splits.begin(age, blob.size - start);
+        if blob.size - start >= LARGE && blob.embedded().is_none() {
+            ask(run, blob);
+        }
         Self {
             run: Arc::clone(run),
             blob: blob.clone(),
-            age: run.turns.age(),
+            age,
             stream: Some(run.capped(content)),
             end: blob.size,
             at: start,
@@ -116,8 +134,9 @@ impl Feed {
             turn: Turn::default(),
             alone: 0.0,
             watch: Watch { from: start, ..Watch::default() },
-            starved: 0,
             blocked: 0,
+            waits: false,
+            trial: None,
         }
     }
 
@@ -184,36 +203,51 @@ impl Feed {
     /// Notes how long the destination took for the last bytes, and decides how much is read ahead.
     pub(super) fn wrote(&mut self, took: Duration) {
         self.watch.wrote += took;
+        self.judge_trial();
+        if self.waits && self.run.splits.known_to_help() {
+            self.split();
+        }
         let total = (self.watch.waited + self.watch.wrote).as_secs_f64();
         if total < WATCH.as_secs_f64() {
             return;
         }
         let busy = self.watch.wrote.as_secs_f64() / total;
+        let brought = self.at - self.watch.from;
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-        let rate = (self.at - self.watch.from) as f64 / total;
+        let rate = brought as f64 / total;
         self.watch = Watch { from: self.at, ..Watch::default() };
-        self.starved = if busy < BUSY { self.starved + 1 } else { 0 };
+        // Where it helps, the processor may be what keeps both sides busy.
+        let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
         self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
         let left = self.blob.size.saturating_sub(self.at);
+        let long = left > LEAD + u64::from(FIRST) * PIECE;
+        self.waits = starved && self.depth == 0 && self.stream.is_some() && long;
+        self.run.splits.note(self.age, brought, left, self.waits);
         if self.depth == 0 {
             self.alone = rate;
-            if self.starved > 0 && self.stream.is_some() && left > u64::from(FIRST) * PIECE {
-                self.split(left);
-            } else {
-                self.run.splits.end(self.age);
+            if self.waits {
+                self.split();
             }
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
             self.run.splits.are_useless();
-            self.depth = 0;
+            (self.trial, self.depth) = (None, 0);
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
-        } else if self.starved > 0 {
-            if self.starved == SURE_OF_SOURCE {
-                self.run.splits.help();
-            }
-            self.widen((self.depth * 2).min(MOST));
+        } else if starved && !self.run.splits.are_wanted() {
+            self.widen((self.depth * 2).min(MOST as usize));
             self.read_ahead();
+        }
+    }
+
+    /// Whether it is clear by now that several connections bring more than one.
+    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+    fn judge_trial(&mut self) {
+        let Some((from, since)) = self.trial else { return };
+        let alone = self.alone * since.elapsed().as_secs_f64();
+        if (self.at - from) as f64 > alone + PROOF {
+            self.run.splits.help();
+            self.trial = None;
         }
     }
 
@@ -228,35 +262,31 @@ impl Feed {
         self.depth = depth.min(room.num_permits());
     }
 
-    /// Lets others read what comes soon.
-    fn split(&mut self, left: u64) {
-        if self.run.turns.are_of_one_host() {
+    /// Lets others read what comes soon, where that may help and there is room.
+    fn split(&mut self) {
+        let room = self.run.window.available_permits() >= FIRST as usize;
+        if !room || self.run.source.ranges() != Ranges::Yes || self.run.turns.are_of_one_host() {
             return;
         }
-        match self.run.source.ranges() {
-            Ranges::No => return,
-            Ranges::Unknown => {
-                // One byte tells; what it tells counts the next time.
-                let (run, blob) = (Arc::clone(&self.run), self.blob.clone());
-                self.run.asks_for_parts.call_once(|| {
-                    tokio::spawn(async move {
-                        let _turn = run.turns.helper(0).await;
-                        drop(run.source.read(&blob, blob.size - 1..blob.size).await);
-                    });
-                });
-                return;
-            }
-            Ranges::Yes => {}
-        }
-        let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(FIRST) else { return };
-        if !self.run.splits.may(self.age, left) {
-            return;
-        }
-        (self.room, self.depth) = (Some(room), FIRST as usize);
-        (self.starved, self.blocked) = (0, 0);
-        self.end = self.at + PIECE;
+        let Some(purpose) = self.run.splits.may(self.age) else { return };
+        self.trial = (purpose == Purpose::FindOut).then(|| (self.at, Instant::now()));
+        // What is to be found out is found out soonest with many.
+        let depth = if self.trial.is_some() { MOST } else { FIRST };
+        let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
+            return self.end_trial();
+        };
+        (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
+        self.end = self.at + LEAD;
         self.next = self.end;
+        self.run.splits.note(self.age, 0, self.blob.size - self.at, false);
         self.read_ahead();
+    }
+
+    /// Lets others find out what is not known.
+    fn end_trial(&mut self) {
+        if self.trial.take().is_some() {
+            self.run.splits.are_unknown();
+        }
     }
 
     fn read_ahead(&mut self) {
@@ -267,6 +297,20 @@ impl Feed {
             self.ahead.push_back(Ahead(tokio::spawn(read)));
         }
     }
+}
+
+/// Finds out, once in a run, whether the source sends parts of blobs: one byte tells.
+fn ask(run: &Arc<Run>, blob: &Descriptor) {
+    if run.source.ranges() != Ranges::Unknown || run.turns.are_of_one_host() {
+        return;
+    }
+    let (run, blob) = (Arc::clone(run), blob.clone());
+    Arc::clone(&run).asks_for_parts.call_once(|| {
+        tokio::spawn(async move {
+            let _turn = run.turns.helper(0).await;
+            drop(run.source.read(&blob, blob.size - 1..blob.size).await);
+        });
+    });
 }
 
 /// Reads a piece whole, when there is a slot.

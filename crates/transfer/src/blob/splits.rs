@@ -1,6 +1,7 @@
 //! Whether it helps to read a blob over several connections; found out with one blob for all.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,16 +10,35 @@ use tokio::time::Instant;
 /// How long it is not tried again where it did not help. Links change.
 const REST: Duration = Duration::from_secs(30);
 
-/// What is known of it. Until somebody has found out, one at a time may try; always a blob that has about as much left
-/// as any.
+/// What all blobs bring together, in bytes a second, where nobody waits for connections any more: it is the processor then,
+/// or the line.
+const ENOUGH: f64 = 400e6;
+
+/// How long is looked at what all bring together.
+const WATCH: Duration = Duration::from_millis(150);
+
+/// What is known of it. Until somebody has found out, one at a time may try.
 #[derive(Debug, Default)]
-pub(crate) struct Splits(Mutex<State>);
+pub(crate) struct Splits {
+    state: Mutex<State>,
+    /// Whether it is known to help, for whoever asks often.
+    help: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
     known: Known,
-    /// The bytes that are left of each blob that waits for the one connection that brings it.
-    left: BTreeMap<u64, u64>,
+    /// The blobs under way, by age.
+    blobs: BTreeMap<u64, Blob>,
+    flow: Flow,
+}
+
+/// A blob as it was when it was seen last.
+#[derive(Debug)]
+struct Blob {
+    left: u64,
+    /// Whether it waits for the one connection that brings it.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,42 +51,94 @@ enum Known {
     Useless(Instant),
 }
 
+/// Why a blob is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To find out whether it helps.
+    FindOut,
+    /// It helps.
+    Help,
+}
+
+/// What all blobs bring together.
+#[derive(Debug, Default)]
+struct Flow {
+    since: Option<Instant>,
+    bytes: u64,
+    /// Bytes a second, of the last time that was looked at.
+    rate: f64,
+}
+
 impl Splits {
-    /// Whether a blob, of which so many bytes are left, may be split now. Who may has to say what came of it.
-    pub(crate) fn may(&self, blob: u64, left: u64) -> bool {
+    /// A blob of which so many bytes are missing is under way.
+    pub(super) fn begin(&self, blob: u64, left: u64) {
         let mut state = self.state();
-        state.left.insert(blob, left);
-        // What others had left is a moment old.
-        if state.left.values().any(|&other| other / 4 * 3 > left) {
-            return false;
-        }
-        match state.known {
-            Known::Tried => return false,
-            Known::Useless(until) if Instant::now() < until => return false,
-            Known::Help => {}
-            Known::Unknown | Known::Useless(_) => state.known = Known::Tried,
-        }
-        state.left.remove(&blob);
-        true
+        state.flow.since.get_or_insert_with(Instant::now);
+        state.blobs.insert(blob, Blob { left, waits: false });
     }
 
-    /// A blob has come to its end, or its source is not what it waits for.
-    pub(crate) fn end(&self, blob: u64) {
-        self.state().left.remove(&blob);
+    /// A blob has come to its end.
+    pub(super) fn end(&self, blob: u64) {
+        self.state().blobs.remove(&blob);
+    }
+
+    /// Notes what a blob brought, how many bytes are left, and whether it waits for the one connection that brings it.
+    pub(super) fn note(&self, blob: u64, brought: u64, left: u64, waits: bool) {
+        let mut state = self.state();
+        state.blobs.insert(blob, Blob { left, waits });
+        state.flow.add(brought);
+    }
+
+    /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it.
+    pub(super) fn may(&self, blob: u64) -> Option<Purpose> {
+        let mut state = self.state();
+        let left = state.blobs.get(&blob)?.left;
+        if state.flow.rate > ENOUGH {
+            return None;
+        }
+        let mut others = state.blobs.iter().filter(|(age, _)| **age != blob).map(|(_, other)| other);
+        match state.known {
+            // What others had left is a moment old.
+            Known::Help => {
+                others.all(|other| !other.waits || other.left / 4 * 3 <= left).then_some(Purpose::Help)
+            }
+            Known::Tried => None,
+            Known::Useless(until) if Instant::now() < until => None,
+            Known::Unknown | Known::Useless(_) => {
+                // To try may cost a moment; that is not the one to lose it whom all wait for in the end.
+                let may = state.blobs.len() == 1 || others.any(|other| other.left > left);
+                if may {
+                    state.known = Known::Tried;
+                }
+                may.then_some(Purpose::FindOut)
+            }
+        }
+    }
+
+    /// Whether others wait to be split, so that who is has enough.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.state().blobs.values().any(|blob| blob.waits)
     }
 
     /// Several connections brought more than one.
-    pub(crate) fn help(&self) {
+    pub(super) fn help(&self) {
         self.state().known = Known::Help;
+        self.help.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is known.
+    pub(super) fn known_to_help(&self) -> bool {
+        self.help.load(Ordering::Relaxed)
     }
 
     /// They brought no more than one.
-    pub(crate) fn are_useless(&self) {
+    pub(super) fn are_useless(&self) {
+        self.help.store(false, Ordering::Relaxed);
         self.state().known = Known::Useless(Instant::now() + REST);
     }
 
     /// Who tried ended without knowing.
-    pub(crate) fn are_unknown(&self) {
+    pub(super) fn are_unknown(&self) {
         let mut state = self.state();
         if state.known == Known::Tried {
             state.known = Known::Unknown;
@@ -75,7 +147,19 @@ impl Splits {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole at every moment, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flow {
+    #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        let now = Instant::now();
+        let took = now - *self.since.get_or_insert(now);
+        if took >= WATCH {
+            *self = Self { since: Some(now), bytes: 0, rate: self.bytes as f64 / took.as_secs_f64() };
+        }
     }
 }
 
@@ -83,35 +167,63 @@ impl Splits {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn one_finds_out_for_all() {
+    /// Blobs of so many bytes, numbered from 0, each waiting.
+    fn waiting<const N: usize>(left: [u64; N]) -> Splits {
         let splits = Splits::default();
-        let may = || (splits.may(1, 9), splits.may(2, 9));
-        assert_eq!(may(), (true, false));
-        splits.are_unknown();
-        splits.end(2);
-        assert_eq!(may(), (true, false));
-        splits.are_useless();
-        splits.are_unknown();
-        assert_eq!(may(), (false, false));
-        tokio::time::sleep(REST).await;
-        assert_eq!(may(), (true, false));
-        splits.help();
-        splits.are_unknown();
-        assert_eq!(may(), (true, true));
+        for (blob, left) in (0..).zip(left) {
+            splits.begin(blob, left);
+            splits.note(blob, 0, left, true);
+        }
+        splits
     }
 
-    #[test]
-    fn the_blob_that_has_most_left_comes_first() {
-        let splits = Splits::default();
-        splits.help();
-        assert!(splits.may(1, 5));
-        assert!(splits.may(2, 4));
+    #[tokio::test(start_paused = true)]
+    async fn one_finds_out_for_all_and_not_the_largest() {
+        let splits = waiting([9, 8, 7]);
+        let may = || [0, 1, 2].map(|blob| splits.may(blob));
+        assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
+        splits.are_unknown();
+        assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.are_useless();
-        assert!(!splits.may(3, 80));
+        splits.are_unknown();
+        assert_eq!(may(), [None; 3]);
+        tokio::time::sleep(REST).await;
+        assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.help();
-        assert!(!splits.may(4, 50));
-        splits.end(3);
-        assert!(splits.may(4, 50));
+        splits.are_unknown();
+        assert_eq!(may(), [Some(Purpose::Help); 3]);
+    }
+
+    #[tokio::test]
+    async fn one_alone_finds_out_itself() {
+        let splits = waiting([9]);
+        splits.begin(1, 8);
+        assert_eq!(splits.may(0), None);
+        splits.end(1);
+        assert_eq!(splits.may(0), Some(Purpose::FindOut));
+    }
+
+    #[tokio::test]
+    async fn the_blob_that_has_most_left_comes_first() {
+        let splits = waiting([80, 50]);
+        splits.help();
+        assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
+        assert!(splits.are_wanted());
+        // It has others by now.
+        splits.note(0, 0, 80, false);
+        assert_eq!(splits.may(1), Some(Purpose::Help));
+        splits.end(1);
+        assert!(!splits.are_wanted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_is_split_where_all_together_are_fast() {
+        let splits = waiting([80, 70]);
+        splits.help();
+        for (brought, may) in [(600 << 20, None), (10 << 20, Some(Purpose::Help))] {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            splits.note(0, brought, 80, true);
+            assert_eq!(splits.may(0), may, "{brought}");
+        }
     }
 }
