@@ -92,7 +92,7 @@ SHAPES = {
     "tags": tags(500),
     # bench/soak: many sizes, so that at any moment some blobs are finished, some on their way, and some to come.
     "mixed": of_sizes([64 * MIB, 32 * MIB, 32 * MIB, *[12 * MIB] * 6, *[3 * MIB] * 8, *[200_000] * 8]),
-    "even": of_sizes([12 * MIB] * 60),
+    "alike": of_sizes([3 * MIB] * 240),
     "huge": of_sizes([10 * 1024 * MIB]),
 }
 

@@ -41,7 +41,7 @@ FAULTS = (
     Fault("a minute of silence", ALL, silence=60),
     Fault("a third of the requests refused, `Retry-After: 1`", ALL,
           gate=lambda address: Gate(address, refused_part=1 / 3, retry_after=1)),
-    Fault(f"{SLOTS} requests at once, the others refused", ("registry to layout",), image="even",
+    Fault(f"{SLOTS} requests at once, the others refused", ("registry to layout",), image="alike",
           gate=lambda address: Gate(address, slots=SLOTS), judge=settles),
 )
 

@@ -33,7 +33,7 @@ class Operation:
     """`hoist cp` of an image, of one of KINDS, to a place that is empty at first. A context manager.
 
     `source`: the registry that has the image. `serve()`: an empty registry, a context manager. `gate(address)`: what
-    stands between link and registry, a context manager, or None.
+    stands between hoist and the link, so that it sees of requests what hoist sees; a context manager, or None.
     """
 
     def __init__(self, programs, work, image, kind, source, serve, line, gate=None):
@@ -56,12 +56,12 @@ class Operation:
                 registry = self.source
                 if side == "destination":
                     registry = self.registry = stack.enter_context(self.serve())
-                address = registry.address
+                link = self.links[side] = stack.enter_context(Link(self.programs["link"], registry.address, self.line))
+                address = link.address
                 if self.gate:
                     self.gates[side] = stack.enter_context(self.gate(address))
                     address = self.gates[side].address
-                self.links[side] = stack.enter_context(Link(self.programs["link"], address, self.line))
-                places.append(f"{self.links[side].address}/{REPOSITORY}:latest")
+                places.append(f"{address}/{REPOSITORY}:latest")
             self.command = [self.programs["hoist"], "cp", *places]
             self._stack = stack.pop_all()
         return self

@@ -2,10 +2,12 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::iter::Peekable;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use auth::Secret;
+use backon::ExponentialBackoff;
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
@@ -29,7 +31,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The largest body of an error that is read, in bytes.
 const ERROR_LIMIT: u64 = 64 << 10;
 
-/// How often a request is sent again because the registry said when to come back. Beyond that it counts as broken.
+/// How often a request is sent again because the registry said when to come back, or because another had ended. Beyond that
+/// it counts as broken.
 const REFUSALS: usize = 6;
 
 /// How many redirects are followed.
@@ -61,8 +64,12 @@ pub(crate) struct Document {
     pub(crate) body: Bytes,
 }
 
-/// So much shorter than a usual first wait is the one after a first refusal.
-const SOON: u32 = 8;
+/// The attempts that a request has left.
+struct Left {
+    waits: Peekable<ExponentialBackoff>,
+    /// How many refusals cost none of them.
+    refusals: usize,
+}
 
 impl Host {
     /// Sends a request and reads an answer of at most `limit` bytes. One that breaks off is asked for again.
@@ -103,11 +110,11 @@ impl Host {
     ) -> Result<Answer, Error> {
         request.url = self.set_right(request.url);
         let started = Instant::now();
-        let mut waits = self.shared.options.retries.schedule();
+        let mut left = Left { waits: self.shared.options.retries.schedule().peekable(), refusals: REFUSALS };
         let mut scopes = request.scopes.to_vec();
         let mut url = request.url.clone();
         let mut sender = self.sender(&url);
-        let (mut attempts, mut refusals, mut redirects, mut challenges, mut dropped) = (0, 0, 0, 0, false);
+        let (mut attempts, mut redirects, mut challenges, mut dropped) = (0, 0, 0, false);
         loop {
             let authorization = if self.is_own(&url) {
                 self.authorization(&url, &scopes, request.repository).await?
@@ -183,26 +190,35 @@ impl Host {
                     (error.under(&authorization, &scopes), asked)
                 }
             };
-            let retries = self.shared.options.retries;
-            let refused = is_refusal(error.status());
-            // Whoever says when to come back is not broken, only busy. Whoever does not gets less at once from now on, and
-            // so may take this soon.
-            let scheduled = match asked {
-                Some(_) if refused && refusals < REFUSALS => Some(Duration::ZERO),
-                None if refused && refusals == 0 => waits.next().map(|wait| wait / SOON),
-                _ => waits.next(),
-            };
-            refusals += usize::from(refused);
-            let Some(scheduled) = scheduled.filter(|_| worth_another(&error) && retries.allow(asked)) else {
+            if !worth_another(&error) || !self.wait_for_another(&mut left, &error, asked).await {
                 return Err(error);
-            };
-            let wait = retries.wait(scheduled, asked);
-            self.shared.wait(&error, wait).await;
+            }
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
             url = request.url.clone();
             sender = self.sender(&url);
             (redirects, challenges) = (0, 0);
         }
+    }
+
+    /// Waits until a request that failed may be sent again; `false` if it may not.
+    async fn wait_for_another(&self, left: &mut Left, error: &Error, asked: Option<Duration>) -> bool {
+        let retries = self.shared.options.retries;
+        let busy = is_refusal(error.status()) && left.refusals > 0;
+        // Whoever says when to come back is not broken, only busy.
+        let scheduled =
+            if busy && asked.is_some() { Some(Duration::ZERO) } else { left.waits.peek().copied() };
+        let Some(scheduled) = scheduled.filter(|_| retries.allow(asked)) else { return false };
+        left.refusals -= usize::from(busy);
+        tokio::select! {
+            () = self.shared.wait(error, retries.wait(scheduled, asked)) => {
+                if !busy || asked.is_none() {
+                    left.waits.next();
+                }
+            }
+            // Whoever does not say may take the request as soon as another has ended.
+            () = self.pace.freed(), if busy && asked.is_none() => {}
+        }
+        true
     }
 
     /// Waits while the registry wants to be left alone.

@@ -32,6 +32,8 @@ pub struct Pace {
     state: Mutex<State>,
     /// Something has ended, or more may be begun.
     changed: Notify,
+    /// Something has ended, for one who was refused.
+    freed: Notify,
     /// Those who wait get in by turns, so that one who wants two slots is not passed by all who want one.
     turnstile: Turnstile<()>,
 }
@@ -46,6 +48,8 @@ struct State {
     stale: usize,
     trouble: f64,
     paused: Option<Instant>,
+    /// How many were refused and wait, in their places, for others to end.
+    parked: usize,
 }
 
 /// A place among the exchanges of a host; given back when dropped.
@@ -60,13 +64,21 @@ impl Pace {
     pub fn new(host: impl Into<String>, ceiling: usize) -> Arc<Self> {
         #[expect(clippy::cast_precision_loss, reason = "nobody has that many connections")]
         let ceiling = ceiling.max(1) as f64;
-        let state =
-            State { limit: FIRST.min(ceiling), active: 0, most: None, stale: 0, trouble: 0.0, paused: None };
+        let state = State {
+            limit: FIRST.min(ceiling),
+            active: 0,
+            most: None,
+            stale: 0,
+            trouble: 0.0,
+            paused: None,
+            parked: 0,
+        };
         Arc::new(Self {
             host: host.into(),
             ceiling,
             state: Mutex::new(state),
             changed: Notify::new(),
+            freed: Notify::new(),
             turnstile: Turnstile::new(()),
         })
     }
@@ -120,6 +132,13 @@ impl Pace {
         if state.stale == 0 {
             state.cut();
         }
+    }
+
+    /// Waits, with a place in hand, until another exchange has ended: then the host may take the one that it refused.
+    pub async fn freed(&self) {
+        self.state().parked += 1;
+        let _parked = Parked(self);
+        self.freed.notified().await;
     }
 
     /// An exchange broke off. Once is chance; when it goes on, there may be too many.
@@ -206,8 +225,24 @@ impl State {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pace.state().leave(self.count);
+        let parked = {
+            let mut state = self.pace.state();
+            state.leave(self.count);
+            state.parked > 0
+        };
+        if parked {
+            self.pace.freed.notify_one();
+        }
         self.pace.changed.notify_waiters();
+    }
+}
+
+/// One who waits in [`Pace::freed`].
+struct Parked<'a>(&'a Pace);
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.state().parked -= 1;
     }
 }
 
@@ -306,6 +341,21 @@ mod tests {
         assert!(before.elapsed() >= Duration::from_secs(7));
         drop(slot);
         assert!(pace.acquire(1).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_was_refused_hears_of_a_place_that_is_free() {
+        let pace = Pace::new("host", 4);
+        let slots = [pace.acquire(1).await, pace.acquire(1).await];
+        let refused = [pace.freed(), pace.freed()];
+        let [mut first, mut second] = refused.map(Box::pin);
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        drop(slots.into_iter().next());
+        first.await;
+        second.await;
+        // Nothing is left over for who is refused later.
+        drop(pace.acquire(1).await);
+        assert!(pace.freed().now_or_never().is_none());
     }
 
     #[tokio::test]
