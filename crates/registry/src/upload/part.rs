@@ -21,7 +21,7 @@ use crate::retry::is_dropped;
 use crate::transport::Lane;
 
 /// Pieces that may wait for the connection; with those of the reader, what a blob in flight holds in memory.
-const PIECES: usize = 2;
+const PIECES: usize = 1;
 
 /// How long a registry may take to keep bytes that it all has.
 const KEEPING: Duration = Duration::from_mins(15);

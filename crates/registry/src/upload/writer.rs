@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::retry::is_passing;
 
 /// The longest piece that the connection gets, in bytes: on a slow line, taking one shows that something moves.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 128 << 10;
 
 /// Where a writer begins.
 pub(super) struct Start {

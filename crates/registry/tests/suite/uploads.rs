@@ -91,7 +91,7 @@ fn refuses(answer: &'static str, keeps_open: bool) -> String {
             if head.starts_with("POST") {
                 let start = "HTTP/1.1 202 Accepted\r\nLocation: /upload\r\nContent-Length: 0\r\n\r\n";
                 stream.write_all(start.as_bytes()).unwrap();
-            } else if head.starts_with("PUT") {
+            } else if head.starts_with("PUT") || head.starts_with("PATCH") {
                 stream.write_all(answer.as_bytes()).unwrap();
                 if keeps_open {
                     // Until the client hangs up; nothing is read.

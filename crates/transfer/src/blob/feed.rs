@@ -21,7 +21,7 @@ use crate::turns::Turn;
 pub(crate) const PIECE: u64 = 1 << 20;
 
 /// How many pieces of a run may be in memory.
-pub(crate) const WINDOW: usize = 32;
+pub(crate) const WINDOW: usize = 28;
 
 /// What has to be left of a blob, in bytes, that it is worth asking whether its source sends parts.
 const LARGE: u64 = 16 * PIECE;
@@ -35,7 +35,7 @@ const LEAD: u64 = 2 * PIECE;
 
 /// So many bytes more than what one connection brings prove that several help, as that is more than what lies between us
 /// and a link takes at any rate.
-const PROOF: f64 = 10e6;
+const PROOF: f64 = 14e6;
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
@@ -147,6 +147,7 @@ impl Feed {
         self.watch.waited += began.elapsed();
         if let Some(Ok(bytes)) = &next {
             self.at += bytes.len() as u64;
+            self.run.splits.brought(bytes.len() as u64);
         }
         next
     }
@@ -212,9 +213,8 @@ impl Feed {
             return;
         }
         let busy = self.watch.wrote.as_secs_f64() / total;
-        let brought = self.at - self.watch.from;
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-        let rate = brought as f64 / total;
+        let rate = (self.at - self.watch.from) as f64 / total;
         self.watch = Watch { from: self.at, ..Watch::default() };
         // Where it helps, the processor may be what keeps both sides busy.
         let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
@@ -222,7 +222,7 @@ impl Feed {
         let left = self.blob.size.saturating_sub(self.at);
         let long = left > LEAD + u64::from(FIRST) * PIECE;
         self.waits = starved && self.depth == 0 && self.stream.is_some() && long;
-        self.run.splits.note(self.age, brought, left, self.waits);
+        self.run.splits.note(self.age, left, self.waits);
         if self.depth == 0 {
             self.alone = rate;
             if self.waits {
@@ -278,7 +278,7 @@ impl Feed {
         (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
         self.end = self.at + LEAD;
         self.next = self.end;
-        self.run.splits.note(self.age, 0, self.blob.size - self.at, false);
+        self.run.splits.note(self.age, self.blob.size - self.at, false);
         self.read_ahead();
     }
 

@@ -1,7 +1,7 @@
 //! Whether it helps to read a blob over several connections; found out with one blob for all.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// What all blobs bring together, in bytes a second, where nobody waits for connections any more: it is the processor then,
 /// or the line.
-const ENOUGH: f64 = 400e6;
+const ENOUGH: f64 = 300e6;
 
 /// How long is looked at what all bring together.
 const WATCH: Duration = Duration::from_millis(150);
@@ -23,6 +23,8 @@ pub(crate) struct Splits {
     state: Mutex<State>,
     /// Whether it is known to help, for whoever asks often.
     help: AtomicBool,
+    /// The bytes that all blobs brought so far.
+    brought: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -63,9 +65,9 @@ pub(super) enum Purpose {
 /// What all blobs bring together.
 #[derive(Debug, Default)]
 struct Flow {
-    since: Option<Instant>,
-    bytes: u64,
-    /// Bytes a second, of the last time that was looked at.
+    /// When the time began that is looked at, and with how many bytes.
+    since: Option<(Instant, u64)>,
+    /// Bytes a second, of the time before.
     rate: f64,
 }
 
@@ -73,7 +75,7 @@ impl Splits {
     /// A blob of which so many bytes are missing is under way.
     pub(super) fn begin(&self, blob: u64, left: u64) {
         let mut state = self.state();
-        state.flow.since.get_or_insert_with(Instant::now);
+        state.flow.look(self.brought.load(Ordering::Relaxed));
         state.blobs.insert(blob, Blob { left, waits: false });
     }
 
@@ -82,11 +84,16 @@ impl Splits {
         self.state().blobs.remove(&blob);
     }
 
-    /// Notes what a blob brought, how many bytes are left, and whether it waits for the one connection that brings it.
-    pub(super) fn note(&self, blob: u64, brought: u64, left: u64, waits: bool) {
+    /// So many bytes of a blob came.
+    pub(super) fn brought(&self, bytes: u64) {
+        self.brought.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
+    pub(super) fn note(&self, blob: u64, left: u64, waits: bool) {
         let mut state = self.state();
+        state.flow.look(self.brought.load(Ordering::Relaxed));
         state.blobs.insert(blob, Blob { left, waits });
-        state.flow.add(brought);
     }
 
     /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it.
@@ -152,13 +159,15 @@ impl Splits {
 }
 
 impl Flow {
-    #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
-    fn add(&mut self, bytes: u64) {
-        self.bytes += bytes;
+    /// `brought` are the bytes so far.
+    fn look(&mut self, brought: u64) {
         let now = Instant::now();
-        let took = now - *self.since.get_or_insert(now);
+        let (since, before) = *self.since.get_or_insert((now, brought));
+        let took = now - since;
         if took >= WATCH {
-            *self = Self { since: Some(now), bytes: 0, rate: self.bytes as f64 / took.as_secs_f64() };
+            #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
+            let bytes = (brought - before) as f64;
+            *self = Self { since: Some((now, brought)), rate: bytes / took.as_secs_f64() };
         }
     }
 }
@@ -172,7 +181,7 @@ mod tests {
         let splits = Splits::default();
         for (blob, left) in (0..).zip(left) {
             splits.begin(blob, left);
-            splits.note(blob, 0, left, true);
+            splits.note(blob, left, true);
         }
         splits
     }
@@ -210,7 +219,7 @@ mod tests {
         assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
         assert!(splits.are_wanted());
         // It has others by now.
-        splits.note(0, 0, 80, false);
+        splits.note(0, 80, false);
         assert_eq!(splits.may(1), Some(Purpose::Help));
         splits.end(1);
         assert!(!splits.are_wanted());
@@ -222,7 +231,8 @@ mod tests {
         splits.help();
         for (brought, may) in [(600 << 20, None), (10 << 20, Some(Purpose::Help))] {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            splits.note(0, brought, 80, true);
+            splits.brought(brought);
+            splits.note(0, 80, true);
             assert_eq!(splits.may(0), may, "{brought}");
         }
     }
