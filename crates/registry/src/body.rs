@@ -106,7 +106,10 @@ impl Reading {
             // Digits and punctuation make a header value.
             headers.insert(RANGE, HeaderValue::from_str(&range).expect("a range is plain ASCII"));
         }
-        let answer = self.host.send(Request {
+        let (places, blob) = (&self.host.places, &self.blob.digest);
+        // Whoever asks for the whole is the first, or does not trust what it was told.
+        let elsewhere = if whole { None } else { places.get(&self.repository, blob) };
+        let request = Request {
             method: Method::GET,
             url: self.url.clone(),
             headers,
@@ -114,12 +117,14 @@ impl Reading {
             scopes: &self.scopes,
             repository: &self.repository,
             lane: Lane::Bulk,
-        });
-        self.check(answer.await?, whole)
+        };
+        let answer = self.host.send_to(elsewhere, request).await?;
+        places.put(&self.repository, blob, answer.elsewhere.clone());
+        self.check(answer, whole)
     }
 
     /// Makes sure that the answer is what was asked for, and leaves out what was not.
-    fn check(&self, Answer { response, url }: Answer, whole: bool) -> Result<Body, Error> {
+    fn check(&self, Answer { response, url, .. }: Answer, whole: bool) -> Result<Body, Error> {
         let status = response.status();
         let length = response.content_length();
         let protocol = |reason: String| Err(Error::protocol(&Method::GET, &url, reason));

@@ -16,6 +16,7 @@ use reqwest::{Client, Response};
 use store::{Event, Kind};
 use url::Url;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::{ClockSkew, Error, StatusError};
 use crate::explain::explain;
 use crate::host::{Authorization, Host};
@@ -56,6 +57,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Answer {
     pub(crate) response: Response,
     pub(crate) url: Url,
+    /// The same place, if the registry sent us there.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 /// A good answer with its whole body.
@@ -79,7 +82,7 @@ impl Host {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let Answer { response, url } = self.send(request.clone()).await?;
+            let Answer { response, url, .. } = self.send(request.clone()).await?;
             let headers = response.headers().clone();
             let broken = match read_bounded(response, limit, self.shared.options.stall).await {
                 Ok(Some(body)) => return Ok(Document { headers, body }),
@@ -95,25 +98,39 @@ impl Host {
 
     /// Sends a request until the answer is a good one (2xx), or it is clear that it will not be.
     pub(crate) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
-        self.send_until(request, is_worth_another).await
+        self.send_until(request, None, is_worth_another).await
+    }
+
+    /// As [`send`](Self::send), but goes at once to where the registry sent us before. If that is no good any more, the
+    /// registry is asked.
+    pub(crate) async fn send_to(
+        &self,
+        elsewhere: Option<Elsewhere>,
+        request: Request<'_>,
+    ) -> Result<Answer, Error> {
+        self.send_until(request, elsewhere, is_worth_another).await
     }
 
     /// As [`send`](Self::send), for a caller that has another way: an answer that refuses is not asked for again.
     pub(crate) async fn probe(&self, request: Request<'_>) -> Result<Answer, Error> {
-        self.send_until(request, |error| error.status().is_none() && is_worth_another(error)).await
+        self.send_until(request, None, |error| error.status().is_none() && is_worth_another(error)).await
     }
 
     async fn send_until(
         &self,
         mut request: Request<'_>,
+        elsewhere: Option<Elsewhere>,
         worth_another: impl Fn(&Error) -> bool,
     ) -> Result<Answer, Error> {
         request.url = self.set_right(request.url);
         let started = Instant::now();
         let mut left = Left { waits: self.shared.options.retries.schedule().peekable(), refusals: REFUSALS };
         let mut scopes = request.scopes.to_vec();
-        let mut url = request.url.clone();
-        let mut sender = self.sender(&url);
+        let mut by_heart = elsewhere.is_some();
+        let (mut url, mut sender) = match elsewhere {
+            Some(Elsewhere { url, from }) => (url, Some(from)),
+            None => (request.url.clone(), self.sender(&request.url)),
+        };
         let (mut attempts, mut redirects, mut challenges, mut dropped) = (0, 0, 0, false);
         loop {
             let authorization = if self.is_own(&url) {
@@ -153,7 +170,8 @@ impl Host {
                         self.judge(status, asked_patience(response.headers()));
                     }
                     if status.is_success() {
-                        return Ok(Answer { response, url });
+                        let elsewhere = sender.map(|from| Elsewhere { url: url.clone(), from });
+                        return Ok(Answer { response, url, elsewhere });
                     }
                     let unasked = matches!(authorization, Authorization::Unasked);
                     if (status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && unasked))
@@ -190,7 +208,10 @@ impl Host {
                     (error.under(&authorization, &scopes), asked)
                 }
             };
-            if !worth_another(&error) || !self.wait_for_another(&mut left, &error, asked).await {
+            if std::mem::take(&mut by_heart) {
+                // Maybe it was signed for a time that is over.
+                attempts -= 1;
+            } else if !worth_another(&error) || !self.wait_for_another(&mut left, &error, asked).await {
                 return Err(error);
             }
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::challenge::Challenge;
+use crate::elsewhere::Places;
 use crate::error::Error;
 use crate::exchange::{basic, sensitive};
 use crate::guard::Zone;
@@ -44,6 +45,8 @@ pub(crate) struct Host {
     pub(crate) drops: AtomicBool,
     /// How it takes blobs.
     pub(crate) uploads: Habits,
+    /// Where it sent us for blobs.
+    pub(crate) places: Places,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
     /// What is remembered of it, and to be.
@@ -141,6 +144,7 @@ impl Host {
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
             drops: AtomicBool::new(false),
+            places: Places::default(),
             uploads,
             zone: Mutex::default(),
             notes,

@@ -26,6 +26,7 @@ mod challenge;
 mod client;
 mod content_range;
 pub mod doctor;
+mod elsewhere;
 mod error;
 mod exchange;
 mod explain;

@@ -24,7 +24,7 @@ pub(crate) use splits::Splits;
 
 /// How often a blob may be interrupted without getting any further before it is given up. The stores mend what they can
 /// before that.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 4;
 
 /// How long is waited before the second attempt; doubled each time.
 const WAIT: Duration = Duration::from_millis(500);

@@ -149,7 +149,7 @@ async fn blob(
 
 async fn first_byte(store: &RegistryStore, blob: &Descriptor) -> Outcome {
     let started = Instant::now();
-    let Answer { mut response, url } = match store.first_byte(&blob.digest).await {
+    let Answer { mut response, url, .. } = match store.first_byte(&blob.digest).await {
         Ok(answer) => answer,
         Err(error) => return failed(error),
     };

@@ -10,9 +10,9 @@ const USUAL: u64 = 64 << 20;
 /// A blob of more bytes is not sent in one request.
 const LARGE: u64 = 256 << 20;
 
-/// What is tried one after the other where bodies are too large, in bytes. Each attempt costs a part of a body, so they
-/// are far apart. The last is what nginx takes if nobody tells it otherwise.
-const SMALLER: [u64; 4] = [64 << 20, 16 << 20, 4 << 20, 1 << 20];
+/// What is tried one after the other where bodies are too large, in bytes. Each costs a part of a body, and one of the four
+/// attempts that a copy makes, so they are far apart. The last is what nginx takes if nobody tells it otherwise.
+const SMALLER: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 
 /// The length of the chunks of a blob with `size` bytes; `None` if it goes in one request. `least` is what the registry
 /// asks for (`OCI-Chunk-Min-Length`), `most` what was found out that it takes.
@@ -60,9 +60,15 @@ mod tests {
 
     #[test]
     fn smaller_and_smaller() {
-        for (refused, expected) in
-            [(9999, Some(64)), (65, Some(64)), (64, Some(16)), (16, Some(4)), (3, Some(1)), (1, None)]
-        {
+        for (refused, expected) in [
+            (9999, Some(64)),
+            (65, Some(64)),
+            (64, Some(8)),
+            (9, Some(8)),
+            (8, Some(1)),
+            (3, Some(1)),
+            (1, None),
+        ] {
             assert_eq!(smaller(refused * MIB), expected.map(|expected: u64| expected * MIB), "{refused}");
         }
     }

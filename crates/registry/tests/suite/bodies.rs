@@ -125,19 +125,34 @@ async fn wrong_content_never_passes() {
 }
 
 #[tokio::test]
-async fn each_part_asks_the_registry_for_a_signed_address() {
-    let (registry, bucket) = (FaultRegistry::start(), FaultRegistry::start());
-    let content = noise(500_000);
-    let blob = put(&bucket, &content);
-    for turn in 1..=2 {
-        let signed = format!("http://{}/v2/demo/web/blobs/{}?sig={turn}", bucket.address(), blob.digest);
-        registry.on(Route::get("/v2/*/blobs/*").times(1), Answer::redirect(&signed));
+async fn a_signed_address_is_good_for_all_parts_until_it_is_over() {
+    for over in [false, true] {
+        let (registry, bucket) = (FaultRegistry::start(), FaultRegistry::start());
+        let content = noise(500_000);
+        let blob = put(&bucket, &content);
+        for turn in 1..=2 {
+            let signed = format!("http://{}/v2/demo/web/blobs/{}?sig={turn}", bucket.address(), blob.digest);
+            registry.on(Route::get("/v2/*/blobs/*").times(1), Answer::redirect(&signed));
+        }
+        bucket.on(Route::get("*").times(1), Answer::stored().cut_after(100_000));
+        if over {
+            bucket.on(Route::get("*").times(1), Answer::status(403));
+        }
+        let store = anonymous(&registry.address());
+        assert!(read(&store, &blob).await.unwrap() == content);
+        let part: Vec<_> = store.read(&blob, 5..9).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(part.concat(), content[5..9]);
+        let queries: Vec<String> = bucket.requests().into_iter().map(|request| request.query).collect();
+        let (rest, part) = (Some("bytes=100000-499999"), Some("bytes=5-8"));
+        if over {
+            assert_eq!(queries, ["sig=1", "sig=1", "sig=2", "sig=2"]);
+            assert_eq!(ranges(&bucket.requests()), [None, rest, rest, part]);
+        } else {
+            assert_eq!(queries, ["sig=1"; 3]);
+            assert_eq!(ranges(&bucket.requests()), [None, rest, part]);
+        }
+        assert_eq!(registry.requests().len(), if over { 2 } else { 1 });
     }
-    bucket.on(Route::get("*").times(1), Answer::stored().cut_after(100_000));
-    assert!(read(&anonymous(&registry.address()), &blob).await.unwrap() == content);
-    let queries: Vec<String> = bucket.requests().into_iter().map(|request| request.query).collect();
-    assert_eq!(queries, ["sig=1", "sig=2"]);
-    assert_eq!(ranges(&bucket.requests()), [None, Some("bytes=100000-499999")]);
 }
 
 #[tokio::test]

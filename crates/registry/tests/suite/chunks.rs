@@ -243,3 +243,16 @@ async fn a_line_that_breaks_all_the_time_gets_short_requests() {
     let content = noise(10 * MIB);
     write(&store, &content).await.unwrap();
 }
+
+/// A proxy that takes no more than nginx does if nobody tells it otherwise.
+#[tokio::test]
+async fn the_smallest_limit_is_found_within_the_attempts_of_a_copy() {
+    let registry = FaultRegistry::start();
+    for method in ["PUT", "PATCH"] {
+        registry.on(Route::new(method, "*").longer_than(1 << 20), Answer::status(413));
+    }
+    let store = anonymous(&registry.address());
+    let content = noise(66 * MIB);
+    insist(&store, &content, 4).await;
+    assert_eq!(registry.blob(REPOSITORY, &descriptor(&content).digest.to_string()).unwrap(), content);
+}

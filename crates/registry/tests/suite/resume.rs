@@ -297,10 +297,10 @@ async fn torn_entries_do_no_harm() {
 async fn a_token_that_ends_on_the_way() {
     let content = noise(SIZE);
     let registry = FaultRegistry::start();
-    // In chunks of 4 MiB; the third is refused, as if its token had ended.
+    // In chunks of 1 MiB; a later one is refused, as if its token had ended.
     registry.on(Route::any().longer_than(5_000_000), Answer::status(413));
     let realm = format!("Bearer realm=\"http://{}/token\",service=\"s\"", registry.address());
-    registry.on(Route::new("PATCH", "*").after(2).times(1), challenge(&realm));
+    registry.on(Route::new("PATCH", "*").after(8).times(1), challenge(&realm));
     registry.speak(Dialect::Tokens(
         vec![r#"Bearer realm="{realm}",service="s""#],
         r#"{"token":"t0ken","expires_in":3600}"#,

@@ -115,8 +115,9 @@ impl Feed {
     /// The bytes from `start` on, of which `content` gives all.
     pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, start: u64, content: ByteStream) -> Self {
         let age = run.turns.age();
-        run.splits.begin(age, blob.size - start);
-        if blob.size - start >= LARGE && blob.embedded().is_none() {
+        let left = blob.size.saturating_sub(start);
+        run.splits.begin(age, left);
+        if left >= LARGE && blob.embedded().is_none() {
             ask(run, blob);
         }
         Self {

@@ -38,9 +38,9 @@ async fn a_blob_is_given_up_and_nothing_is_named() {
     source.cuts.store(usize::MAX, Ordering::SeqCst);
     let (transfer, _) = run(&source, &destination, Options::default());
     let error = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap_err();
-    assert!(matches!(error, Error::GaveUp { attempts: 3, .. }));
+    assert!(matches!(error, Error::GaveUp { attempts: 4, .. }));
     assert_eq!(error.kind(), Some(Kind::Interrupted));
-    assert!(error.to_string().contains("after 3 attempts"), "{error}");
+    assert!(error.to_string().contains("after 4 attempts"), "{error}");
     assert_eq!(destination.count("PUT"), 0);
     // The same run can be tried again.
     source.cuts.store(0, Ordering::SeqCst);
