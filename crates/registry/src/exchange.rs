@@ -70,7 +70,7 @@ pub(crate) struct Document {
 /// The attempts that a request has left.
 struct Left {
     waits: Peekable<ExponentialBackoff>,
-    /// How many refusals cost none of them.
+    /// How many refusals may cost none of them, because the registry says when to come back or something else has ended.
     refusals: usize,
 }
 
@@ -211,7 +211,9 @@ impl Host {
             if std::mem::take(&mut by_heart) {
                 // Maybe it was signed for a time that is over.
                 attempts -= 1;
-            } else if !worth_another(&error) || !self.wait_for_another(&mut left, &error, asked).await {
+            } else if !worth_another(&error)
+                || !self.wait_for_another(&mut left, &error, asked, self.is_own(&url)).await
+            {
                 return Err(error);
             }
             // A redirect may lead to an address that is signed for a short time: begin at the registry again.
@@ -222,7 +224,14 @@ impl Host {
     }
 
     /// Waits until a request that failed may be sent again; `false` if it may not.
-    async fn wait_for_another(&self, left: &mut Left, error: &Error, asked: Option<Duration>) -> bool {
+    /// `own` says whether it was the registry's own; its places tell nothing of another host.
+    async fn wait_for_another(
+        &self,
+        left: &mut Left,
+        error: &Error,
+        asked: Option<Duration>,
+        own: bool,
+    ) -> bool {
         let retries = self.shared.options.retries;
         let busy = is_refusal(error.status()) && left.refusals > 0;
         // Whoever says when to come back is not broken, only busy.
@@ -237,7 +246,7 @@ impl Host {
                 }
             }
             // Whoever does not say may take the request as soon as another has ended.
-            () = self.pace.freed(), if busy && asked.is_none() => {}
+            () = self.pace.freed(), if busy && own && asked.is_none() => {}
         }
         true
     }

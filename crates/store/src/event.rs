@@ -8,7 +8,7 @@ use oci::{Descriptor, Tag};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// It is known what will be moved at most.
+    /// It is known what will be moved at most. The first blobs may be under way by then.
     Planned {
         /// How many blobs.
         blobs: usize,
@@ -34,7 +34,7 @@ pub enum Event<'a> {
     BlobExisted {
         /// The blob.
         blob: &'a Descriptor,
-        /// Whether it had been [`Planned`](Self::Planned) to move.
+        /// Whether it belongs to what is [`Planned`](Self::Planned) to move.
         planned: bool,
     },
     /// A manifest was written.

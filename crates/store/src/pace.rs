@@ -346,13 +346,16 @@ mod tests {
     #[tokio::test]
     async fn who_was_refused_hears_of_a_place_that_is_free() {
         let pace = Pace::new("host", 4);
-        let slots = [pace.acquire(1).await, pace.acquire(1).await];
+        let [one, other] = [pace.acquire(1).await, pace.acquire(1).await];
         let refused = [pace.freed(), pace.freed()];
         let [mut first, mut second] = refused.map(Box::pin);
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
-        drop(slots.into_iter().next());
-        first.await;
+        drop(one);
+        let woken = [(&mut first).now_or_never(), (&mut second).now_or_never()];
+        assert_eq!(woken, [Some(()), None]);
+        drop(other);
         second.await;
+        drop(first);
         // Nothing is left over for who is refused later.
         drop(pace.acquire(1).await);
         assert!(pace.freed().now_or_never().is_none());

@@ -178,6 +178,8 @@ impl Run {
             feed.wrote(began.elapsed());
             self.observer.event(&Event::BlobAdvanced(blob, length as u64));
         }
+        // What it holds others can use, while the destination takes its time.
+        drop(feed);
         writer.commit().await.map_err(|error| blame(blob, error))
     }
 

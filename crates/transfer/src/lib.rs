@@ -1,9 +1,9 @@
 //! Moves graphs of manifests and blobs between stores.
 //!
-//! Floor 3 of the house. A copy goes in three steps: [`Graph::walk`] finds everything that a manifest stands on,
-//! [`plan`] decides without any I/O what has to be done, and a [`Transfer`] does it: blobs first, several at once and
-//! the largest first, then manifests from the leaves up, and the name that was wanted last. Whatever goes wrong on the
-//! way, nothing is named that is not whole.
+//! Floor 3 of the house. [`Graph::walk`] finds everything that a manifest stands on, [`plan`] decides without any I/O what
+//! has to be done and in which order, and a [`Transfer`] does it: blobs first, several at once and the largest first, then
+//! manifests from the leaves up, and the name that was wanted last. Whatever goes wrong on the way, nothing is named that
+//! is not whole.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What a copy has to do, found out from both sides before anything is moved.
+//! What a copy has to do, found out from both sides. Nothing moves before all manifests are known; what becomes of blobs
+//! turns out while the first of them move.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -30,6 +31,8 @@ pub struct Preview {
     pub existing: Vec<Descriptor>,
     /// How many manifests would be written, the root among them.
     pub manifests: usize,
+    /// Those besides the root.
+    pub(crate) children: Vec<Digest>,
 }
 
 impl Preview {
@@ -90,6 +93,7 @@ impl Transfer {
             kept: 0,
             existing: Vec::new(),
             manifests: 0,
+            children: Vec::new(),
         };
         if preview.existed {
             return Ok(preview);
@@ -117,7 +121,8 @@ impl Transfer {
             for step in &mut plan.blobs {
                 step.origin = origins.remove(&step.blob.digest).flatten();
             }
-            preview.manifests = graph.manifests.len();
+            preview.children = graph.manifests.into_keys().filter(|digest| *digest != graph.root).collect();
+            preview.manifests = preview.children.len() + 1;
             preview.kept = run.kept(&plan.blobs).await;
             (preview.blobs, preview.bytes) = (plan.blobs, plan.bytes);
         }

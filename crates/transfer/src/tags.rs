@@ -74,6 +74,9 @@ impl TagsPreview {
     }
 
     fn add(&mut self, tag: Tag, preview: Preview, met: &mut HashSet<Digest>) {
+        // One for the tag, and what other tags do not bring as well.
+        let children = preview.children.into_iter().filter(|child| met.insert(*child)).count();
+        self.manifests += children + usize::from(!preview.existed);
         let list = if preview.existed { &mut self.existed } else { &mut self.tags };
         list.push((tag, preview.root));
         for step in preview.blobs {
@@ -83,7 +86,6 @@ impl TagsPreview {
             }
         }
         self.existing.extend(preview.existing);
-        self.manifests += preview.manifests;
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Once};
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -48,8 +48,8 @@ pub(crate) struct Run {
     /// Caps on what comes from the source and on what goes to the destination.
     pub(crate) down: Option<Arc<Bandwidth>>,
     pub(crate) up: Option<Arc<Bandwidth>>,
-    /// Whether the source sends parts of blobs is asked once.
-    pub(crate) asks_for_parts: Once,
+    /// Whether somebody asks, or has asked, if the source sends parts of blobs.
+    pub(crate) asks_for_parts: AtomicBool,
     /// Whether the destination had a blob when it was asked.
     pub(crate) questions: Memo<bool>,
     /// The blobs that the run brought, or is to bring.
@@ -121,7 +121,7 @@ impl Transfer {
                 turns,
                 window: Arc::new(Semaphore::new(WINDOW)),
                 splits: Splits::default(),
-                asks_for_parts: Once::new(),
+                asks_for_parts: AtomicBool::new(false),
                 questions: Memo::new(),
                 blobs: Memo::new(),
                 roots: Memo::new(),
@@ -258,7 +258,8 @@ impl Run {
         Ok(())
     }
 
-    /// Brings blobs as they turn out to be missing, the largest first, each in a task. The first error ends the others.
+    /// Brings blobs as they turn out to be missing, the largest of the known ones first, each in a task. The first error ends
+    /// the others.
     async fn bring_all(
         self: &Arc<Self>,
         findings: BoxStream<'_, Result<Finding, Error>>,
@@ -271,7 +272,10 @@ impl Run {
         // All that are known, so that the largest is among them.
         let mut findings = findings.ready_chunks(FINDINGS);
         let outcome = loop {
-            while tasks.len() < self.options.jobs.get()
+            // Where something is there from an earlier attempt, it is told before it goes on.
+            let room = if all_found { self.options.jobs.get() } else { self.room_beside_questions() };
+            while (all_found || kept == 0)
+                && tasks.len() < room
                 && let Some((_, step)) = waiting.pop_first()
             {
                 let (run, step): (_, Move) = (Arc::clone(self), step);
@@ -319,6 +323,12 @@ impl Run {
         // When the caller hears of it, nothing moves any more.
         tasks.shutdown().await;
         outcome
+    }
+
+    /// How many blobs may be under way while others are still asked for: the questions have the same slots.
+    fn room_beside_questions(&self) -> usize {
+        let slots = self.destination.pace().map_or(usize::MAX, |pace| pace.limit() / 2);
+        slots.clamp(1, self.options.jobs.get())
     }
 
     async fn put_by_digest(&self, manifest: Manifest) -> Result<(), Error> {

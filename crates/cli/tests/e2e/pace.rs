@@ -95,6 +95,8 @@ fn a_dry_run_of_all_tags_counts_each_blob_once() {
     let plan = cli.hoist(["cp", "-a", "--dry-run", &from, &to]).run().success();
     let summary = plan.lines().last().unwrap();
     assert!(summary.starts_with("2 tags, 1 are there, 0 skipped: "), "{plan}");
+    // Each tag's own; the images have no others.
+    assert!(summary.contains("; 2 manifests; "), "{plan}");
     let moves = plan.lines().filter(|line| line.starts_with("move ")).count();
     let json = cli.hoist(["cp", "-an", "--dry-run", "--json", &from, &to]).run().success();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

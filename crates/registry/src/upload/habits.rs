@@ -19,8 +19,8 @@ const OFFERED: u64 = 256 << 10;
 /// as well where the registry has the blob nowhere.
 const ANONYMOUS: u8 = 3;
 
-/// So many sessions have to be lost with a request that broke off before it counts as the way of the line; any line breaks
-/// once.
+/// So many sessions of one blob have to be lost with a request that broke off before it counts as the way of the line; any
+/// line breaks once, and then under all blobs.
 const BREAKS: u32 = 2;
 
 /// How long a request may be, in bytes, where longer ones broke off and their sessions were lost.
@@ -40,12 +40,21 @@ struct Known {
     mounts: bool,
     /// How many were not.
     unmounted: u8,
-    /// How many bytes of a blob a request had got when it broke off.
-    broken: HashMap<Digest, u64>,
-    /// How many sessions were lost with such a request.
-    losses: u32,
-    /// The fewest bytes that one of them had got.
+    /// Blobs of which a request broke off, as long as they are under way.
+    broken: HashMap<Digest, Broken>,
+    /// Whether that is the way of the line.
+    breaks: bool,
+    /// The fewest bytes that one of the requests had got whose sessions were lost.
     fewest: Option<u64>,
+}
+
+/// A blob of which a request broke off.
+#[derive(Debug, Default)]
+struct Broken {
+    /// How many bytes the last one had got, until it is known what became of the session.
+    sent: Option<u64>,
+    /// How many sessions were lost.
+    losses: u32,
 }
 
 impl Habits {
@@ -90,7 +99,7 @@ impl Habits {
     /// any.
     pub(super) fn most(&self) -> Option<u64> {
         let known = self.known();
-        let safe = known.fewest.filter(|_| known.losses >= BREAKS);
+        let safe = known.fewest.filter(|_| known.breaks);
         // Much of what was sent had not even left this machine.
         let safe = safe.map(|fewest| (fewest / 4).clamp(*SAFE.start(), *SAFE.end()));
         known.most.into_iter().chain(safe).min()
@@ -98,15 +107,25 @@ impl Habits {
 
     /// Notes that a request broke off after so many bytes.
     pub(super) fn broke_off(&self, blob: &Digest, sent: u64) {
-        self.known().broken.insert(*blob, sent);
+        self.known().broken.entry(*blob).or_default().sent = Some(sent);
+    }
+
+    /// Notes that a blob is there, or given up.
+    pub(super) fn ended(&self, blob: &Digest) {
+        self.known().broken.remove(blob);
     }
 
     /// Notes that the registry has lost a blob's session. If it went with a request that broke off here, shorter ones may
     /// come through.
     pub(super) fn lost(&self, blob: &Digest) {
         let mut known = self.known();
-        if let Some(sent) = known.broken.remove(blob) {
-            known.losses += 1;
+        let Some(broken) = known.broken.get_mut(blob) else { return };
+        let Some(sent) = broken.sent.take() else { return };
+        broken.losses += 1;
+        let often = broken.losses >= BREAKS;
+        known.breaks |= often;
+        // One that had hardly begun tells nothing of what is too long.
+        if sent >= *SAFE.start() {
             known.fewest = Some(known.fewest.map_or(sent, |before| before.min(sent)));
         }
     }
@@ -163,19 +182,27 @@ mod tests {
     #[test]
     fn requests_are_shorter_than_what_the_line_lets_pass() {
         let habits = Habits::default();
-        let [one, two, three] = [b"1", b"2", b"3"].map(|content| oci::Algorithm::Sha256.digest(content));
+        let [one, two] = [b"1", b"2"].map(|content| oci::Algorithm::Sha256.digest(content));
         habits.lost(&one);
-        habits.broke_off(&one, 20 << 20);
-        habits.lost(&one);
-        habits.lost(&one);
-        assert_eq!(habits.most(), None, "once is chance");
-        habits.broke_off(&two, 12 << 20);
+        for (blob, sent) in [(&one, 20 << 20), (&two, 12 << 20)] {
+            habits.broke_off(blob, sent);
+            habits.lost(blob);
+            habits.lost(blob);
+        }
+        assert_eq!(habits.most(), None, "the line broke once, under both");
+        habits.broke_off(&two, 16 << 20);
         assert_eq!(habits.most(), None, "its session may be alive");
         habits.lost(&two);
         assert_eq!(habits.most(), Some(3 << 20));
-        habits.broke_off(&three, 9);
-        habits.lost(&three);
+        habits.broke_off(&one, 9);
+        habits.lost(&one);
+        assert_eq!(habits.most(), Some(3 << 20));
+        habits.broke_off(&two, 2 << 20);
+        habits.lost(&two);
         assert_eq!(habits.most(), Some(1 << 20));
         assert_eq!(habits.features().longest_body, None, "lines change");
+        habits.ended(&one);
+        habits.ended(&two);
+        assert!(habits.known().broken.is_empty());
     }
 }

@@ -150,6 +150,7 @@ impl RegistryWriter {
         self.part = None;
         self.leaves = false;
         self.trail.end();
+        self.target.host.uploads.ended(&self.blob.digest);
         self.target.cancel(self.session.location.clone()).await;
     }
 
@@ -260,6 +261,7 @@ impl Writer for RegistryWriter {
         }
         self.leaves = false;
         self.trail.end();
+        self.target.host.uploads.ended(&self.blob.digest);
         self.target.has(&self.blob);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::splits::Purpose;
+use super::splits::{Purpose, TRY};
 use crate::transfer::Run;
 use crate::turns::Turn;
 
@@ -23,9 +24,6 @@ pub(crate) const PIECE: u64 = 1 << 20;
 /// How many pieces of a run may be in memory.
 pub(crate) const WINDOW: usize = 28;
 
-/// What has to be left of a blob, in bytes, that it is worth asking whether its source sends parts.
-const LARGE: u64 = 16 * PIECE;
-
 /// How many a blob begins with, and the most that it may have where no other waits for help.
 const FIRST: u32 = 4;
 const MOST: u32 = 8;
@@ -33,9 +31,12 @@ const MOST: u32 = 8;
 /// How much the first connection still reads of a blob that is split, in bytes: about as long as others take to begin.
 const LEAD: u64 = 2 * PIECE;
 
-/// So many bytes more than what one connection brings prove that several help, as that is more than what lies between us
-/// and a link takes at any rate.
+/// So many bytes more than before, of the blob and of all together, prove that several connections help: that is more than
+/// what lies between us and a link takes at any rate.
 const PROOF: f64 = 14e6;
+
+/// How long is waited for the proof.
+const TRIAL: Duration = Duration::from_secs(10);
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(200);
@@ -80,8 +81,18 @@ pub(super) struct Feed {
     blocked: u32,
     /// Whether it would be split if that helps.
     waits: bool,
-    /// The byte at which it was split, and when, until it is known whether that helps.
-    trial: Option<(u64, Instant)>,
+    /// What was when it was split, until it is known whether that helps.
+    trial: Option<Trial>,
+    /// The question whether the source sends parts, if it was asked here.
+    _question: Option<Question>,
+}
+
+/// The beginning of a trial: when it was, the blob's next byte, what all had brought, in bytes, and their rate.
+struct Trial {
+    since: Instant,
+    at: u64,
+    brought: u64,
+    rate: f64,
 }
 
 /// Who waited for whom since `from`, a byte of the blob.
@@ -117,9 +128,7 @@ impl Feed {
         let age = run.turns.age();
         let left = blob.size.saturating_sub(start);
         run.splits.begin(age, left);
-        if left >= LARGE && blob.embedded().is_none() {
-            ask(run, blob);
-        }
+        let large = left >= TRY && blob.embedded().is_none();
         Self {
             run: Arc::clone(run),
             blob: blob.clone(),
@@ -138,6 +147,7 @@ impl Feed {
             blocked: 0,
             waits: false,
             trial: None,
+            _question: large.then(|| ask(run, blob)).flatten(),
         }
     }
 
@@ -221,8 +231,7 @@ impl Feed {
         let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
         self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
         let left = self.blob.size.saturating_sub(self.at);
-        let long = left > LEAD + u64::from(FIRST) * PIECE;
-        self.waits = starved && self.depth == 0 && self.stream.is_some() && long;
+        self.waits = starved && self.depth == 0 && self.stream.is_some() && is_long(left);
         self.run.splits.note(self.age, left, self.waits);
         if self.depth == 0 {
             self.alone = rate;
@@ -231,8 +240,7 @@ impl Feed {
             }
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
-            self.run.splits.are_useless();
-            (self.trial, self.depth) = (None, 0);
+            self.give_up();
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
         } else if starved && !self.run.splits.are_wanted() {
@@ -244,12 +252,22 @@ impl Feed {
     /// Whether it is clear by now that several connections bring more than one.
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     fn judge_trial(&mut self) {
-        let Some((from, since)) = self.trial else { return };
-        let alone = self.alone * since.elapsed().as_secs_f64();
-        if (self.at - from) as f64 > alone + PROOF {
+        let Some(Trial { since, at, brought, rate }) = self.trial else { return };
+        let took = since.elapsed();
+        let more = |bytes: u64, rate: f64| bytes as f64 > rate * took.as_secs_f64() + PROOF;
+        // What it takes from others is no gain.
+        if more(self.at - at, self.alone) && more(self.run.splits.flow().0 - brought, rate) {
             self.run.splits.help();
             self.trial = None;
+        } else if took > TRIAL {
+            self.give_up();
         }
+    }
+
+    /// Several connections bring no more than one.
+    fn give_up(&mut self) {
+        self.run.splits.are_useless();
+        (self.trial, self.depth) = (None, 0);
     }
 
     /// Takes room for `depth` pieces, or for as many as there is.
@@ -265,12 +283,16 @@ impl Feed {
 
     /// Lets others read what comes soon, where that may help and there is room.
     fn split(&mut self) {
-        let room = self.run.window.available_permits() >= FIRST as usize;
+        let left = self.blob.size.saturating_sub(self.at);
+        let room = self.run.window.available_permits() >= FIRST as usize && is_long(left);
         if !room || self.run.source.ranges() != Ranges::Yes || self.run.turns.are_of_one_host() {
             return;
         }
         let Some(purpose) = self.run.splits.may(self.age) else { return };
-        self.trial = (purpose == Purpose::FindOut).then(|| (self.at, Instant::now()));
+        self.trial = (purpose == Purpose::FindOut).then(|| {
+            let (brought, rate) = self.run.splits.flow();
+            Trial { since: Instant::now(), at: self.at, brought, rate }
+        });
         // What is to be found out is found out soonest with many.
         let depth = if self.trial.is_some() { MOST } else { FIRST };
         let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
@@ -279,7 +301,7 @@ impl Feed {
         (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
         self.end = self.at + LEAD;
         self.next = self.end;
-        self.run.splits.note(self.age, self.blob.size - self.at, false);
+        self.run.splits.note(self.age, left, false);
         self.read_ahead();
     }
 
@@ -300,18 +322,41 @@ impl Feed {
     }
 }
 
-/// Finds out, once in a run, whether the source sends parts of blobs: one byte tells.
-fn ask(run: &Arc<Run>, blob: &Descriptor) {
-    if run.source.ranges() != Ranges::Unknown || run.turns.are_of_one_host() {
-        return;
+/// Whether so much of a blob is left that it is worth splitting.
+fn is_long(left: u64) -> bool {
+    left > LEAD + u64::from(FIRST) * PIECE
+}
+
+/// The question whether the source sends parts of blobs; given up when dropped.
+struct Question {
+    run: Arc<Run>,
+    asking: JoinHandle<()>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.asking.abort();
+        if self.run.source.ranges() == Ranges::Unknown {
+            // Another blob may ask.
+            self.run.asks_for_parts.store(false, Ordering::Relaxed);
+        }
     }
-    let (run, blob) = (Arc::clone(run), blob.clone());
-    Arc::clone(&run).asks_for_parts.call_once(|| {
-        tokio::spawn(async move {
-            let _turn = run.turns.helper(0).await;
-            drop(run.source.read(&blob, blob.size - 1..blob.size).await);
-        });
+}
+
+/// Asks, if nobody does, whether the source sends parts of blobs: one byte tells.
+fn ask(run: &Arc<Run>, blob: &Descriptor) -> Option<Question> {
+    if run.source.ranges() != Ranges::Unknown || run.turns.are_of_one_host() {
+        return None;
+    }
+    if run.asks_for_parts.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    let (asking_run, blob) = (Arc::clone(run), blob.clone());
+    let asking = tokio::spawn(async move {
+        let _turn = asking_run.turns.helper(0).await;
+        drop(asking_run.source.read(&blob, blob.size - 1..blob.size).await);
     });
+    Some(Question { run: Arc::clone(run), asking })
 }
 
 /// Reads a piece whole, when there is a slot.

@@ -14,6 +14,9 @@ const REST: Duration = Duration::from_secs(30);
 /// or the line.
 const ENOUGH: f64 = 300e6;
 
+/// How much has to be left of a blob, in bytes, that it may find out: less ends before there is proof.
+pub(super) const TRY: u64 = 24 << 20;
+
 /// How long is looked at what all bring together.
 const WATCH: Duration = Duration::from_millis(150);
 
@@ -89,6 +92,11 @@ impl Splits {
         self.brought.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// What all brought so far, in bytes, and what they bring, in bytes a second.
+    pub(super) fn flow(&self) -> (u64, f64) {
+        (self.brought.load(Ordering::Relaxed), self.state().flow.rate)
+    }
+
     /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
     pub(super) fn note(&self, blob: u64, left: u64, waits: bool) {
         let mut state = self.state();
@@ -112,8 +120,9 @@ impl Splits {
             Known::Tried => None,
             Known::Useless(until) if Instant::now() < until => None,
             Known::Unknown | Known::Useless(_) => {
-                // To try may cost a moment; that is not the one to lose it whom all wait for in the end.
-                let may = state.blobs.len() == 1 || others.any(|other| other.left > left);
+                // To try may cost a moment; that is not the one to lose it whom all wait for in the end, if there is another.
+                let mut others = others.filter(|other| other.left >= TRY).peekable();
+                let may = left >= TRY && (others.peek().is_none() || others.any(|other| other.left > left));
                 if may {
                     state.known = Known::Tried;
                 }
@@ -129,7 +138,8 @@ impl Splits {
 
     /// Several connections brought more than one.
     pub(super) fn help(&self) {
-        self.state().known = Known::Help;
+        let mut state = self.state();
+        state.known = Known::Help;
         self.help.store(true, Ordering::Relaxed);
     }
 
@@ -140,8 +150,9 @@ impl Splits {
 
     /// They brought no more than one.
     pub(super) fn are_useless(&self) {
+        let mut state = self.state();
+        state.known = Known::Useless(Instant::now() + REST);
         self.help.store(false, Ordering::Relaxed);
-        self.state().known = Known::Useless(Instant::now() + REST);
     }
 
     /// Who tried ended without knowing.
@@ -176,10 +187,10 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// Blobs of so many bytes, numbered from 0, each waiting.
+    /// Blobs of so many MiB, numbered from 0, each waiting.
     fn waiting<const N: usize>(left: [u64; N]) -> Splits {
         let splits = Splits::default();
-        for (blob, left) in (0..).zip(left) {
+        for (blob, left) in (0..).zip(left.map(|left| left << 20)) {
             splits.begin(blob, left);
             splits.note(blob, left, true);
         }
@@ -188,7 +199,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_finds_out_for_all_and_not_the_largest() {
-        let splits = waiting([9, 8, 7]);
+        let splits = waiting([90, 80, 70]);
         let may = || [0, 1, 2].map(|blob| splits.may(blob));
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.are_unknown();
@@ -205,11 +216,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_alone_finds_out_itself() {
-        let splits = waiting([9]);
-        splits.begin(1, 8);
+        let splits = waiting([90]);
+        splits.begin(1, 80 << 20);
         assert_eq!(splits.may(0), None);
         splits.end(1);
         assert_eq!(splits.may(0), Some(Purpose::FindOut));
+        // Those that are too small to find out do not stand in the way.
+        let splits = waiting([90, 9, 8]);
+        assert_eq!([2, 1, 0].map(|blob| splits.may(blob)), [None, None, Some(Purpose::FindOut)]);
     }
 
     #[tokio::test]
@@ -219,7 +233,7 @@ mod tests {
         assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
         assert!(splits.are_wanted());
         // It has others by now.
-        splits.note(0, 80, false);
+        splits.note(0, 80 << 20, false);
         assert_eq!(splits.may(1), Some(Purpose::Help));
         splits.end(1);
         assert!(!splits.are_wanted());
@@ -232,7 +246,7 @@ mod tests {
         for (brought, may) in [(600 << 20, None), (10 << 20, Some(Purpose::Help))] {
             tokio::time::sleep(Duration::from_secs(1)).await;
             splits.brought(brought);
-            splits.note(0, 80, true);
+            splits.note(0, 80 << 20, true);
             assert_eq!(splits.may(0), may, "{brought}");
         }
     }

@@ -57,7 +57,7 @@ struct Step<'a> {
 
 /// Prints the plan of one image: a line for each blob, and what they are together.
 pub(super) fn print(ui: &Ui, output: &Output, destination: &str, preview: &Preview) -> Result<(), Failure> {
-    let Preview { root, existed, blobs, bytes, kept, existing, manifests } = preview;
+    let Preview { root, existed, blobs, bytes, kept, existing, manifests, .. } = preview;
     let (existed, requests) = (*existed, preview.requests());
     let work =
         Work { blobs: steps(blobs), bytes: *bytes, kept: *kept, existing, manifests: *manifests, requests };
