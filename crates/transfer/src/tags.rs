@@ -148,6 +148,8 @@ impl Transfer {
             let selector = tag.clone().into();
             match self.preview(&selector, &selector).await {
                 Ok(preview) => Ok((tag, Some(preview))),
+                // It came into being since the list was made.
+                Err(Error::Clobber { .. }) => Ok((tag, None)),
                 Err(source) => Err(Error::Tag { tag, source: Box::new(source) }),
             }
         });

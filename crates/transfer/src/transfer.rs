@@ -140,9 +140,6 @@ impl Transfer {
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
         let there = run.there(to).await?;
-        if let (true, Selector::Tag(_), Some(there)) = (run.options.no_clobber, to, &there) {
-            return Err(Error::Clobber { reference: reference(&*run.destination, to), digest: there.digest });
-        }
         // What is there may be what is wanted: then the source's manifest need not be fetched.
         if let (None, Some(there)) = (&run.options.platform, &there) {
             let wanted = run.asked_source.resolve(from).await.map_err(Error::Source)?;
@@ -189,13 +186,20 @@ impl Transfer {
 }
 
 impl Run {
-    /// What the destination has under a name. Meanwhile the source gets ready.
+    /// What the destination has under a name that may be written. Meanwhile the source gets ready.
     pub(crate) async fn there(&self, to: &Selector) -> Result<Option<Descriptor>, Error> {
         let ready = async {
             self.source.prepare().await;
             Ok(())
         };
-        Ok(try_join(existing(&self.asked_destination, to), ready).await?.0)
+        let (there, ()) = try_join(existing(&self.asked_destination, to), ready).await?;
+        if let (true, Selector::Tag(_), Some(there)) = (self.options.no_clobber, to, &there) {
+            return Err(Error::Clobber {
+                reference: reference(&*self.destination, to),
+                digest: there.digest,
+            });
+        }
+        Ok(there)
     }
 
     fn existed_as(&self, to: &Selector, copied: Copied) -> Copied {

@@ -79,6 +79,10 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     cli.hoist(["cp", &from, &to]).run().success();
     let again = cli.hoist(["cp", "--dry-run", &from, &to]).run().success();
     assert!(again.contains("already"), "{again}");
+    let refused = cli.hoist(["cp", "-n", "--dry-run", &from, &to]).run();
+    let copied = cli.hoist(["cp", "-n", &from, &to]).run();
+    assert!(!refused.status.success() && !copied.status.success());
+    assert_eq!(refused.stderr().lines().last(), copied.stderr().lines().last());
 }
 
 #[test]
