@@ -106,9 +106,9 @@ impl Reading {
             // Digits and punctuation make a header value.
             headers.insert(RANGE, HeaderValue::from_str(&range).expect("a range is plain ASCII"));
         }
-        let (places, blob) = (&self.host.places, &self.blob.digest);
+        let (redirects, blob) = (&self.host.redirects, &self.blob.digest);
         // Whoever asks for the whole is the first, or does not trust what it was told.
-        let elsewhere = if whole { None } else { places.get(&self.repository, blob) };
+        let elsewhere = if whole { None } else { redirects.get(&self.repository, blob) };
         let request = Request {
             method: Method::GET,
             url: self.url.clone(),
@@ -119,7 +119,7 @@ impl Reading {
             lane: Lane::Bulk,
         };
         let answer = self.host.send_to(elsewhere, request).await?;
-        places.put(&self.repository, blob, answer.elsewhere.clone());
+        redirects.put(&self.repository, blob, answer.elsewhere.clone());
         self.check(answer, whole)
     }
 

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::guard::Zone;
 
-/// No more places are kept. Few blobs are read in parts at once.
+/// No more of them are kept. Few blobs are read in parts at once.
 const MOST: usize = 64;
 
 /// A place that a registry sent us to: often an address that is signed for a time, and so a secret.
@@ -19,29 +19,29 @@ pub(crate) struct Elsewhere {
     pub(crate) from: Zone,
 }
 
-/// The places of a host's blobs, by repository and digest.
+/// Where a host sent us for its blobs, by repository and digest.
 #[derive(Default)]
-pub(crate) struct Places(Mutex<HashMap<(String, Digest), Elsewhere>>);
+pub(crate) struct Redirects(Mutex<HashMap<(String, Digest), Elsewhere>>);
 
-impl Places {
+impl Redirects {
     pub(crate) fn get(&self, repository: &str, blob: &Digest) -> Option<Elsewhere> {
-        self.places().get(&(repository.to_owned(), *blob)).cloned()
+        self.known().get(&(repository.to_owned(), *blob)).cloned()
     }
 
     pub(crate) fn put(&self, repository: &str, blob: &Digest, place: Option<Elsewhere>) {
         let key = (repository.to_owned(), *blob);
-        let mut places = self.places();
+        let mut redirects = self.known();
         let Some(place) = place else {
-            places.remove(&key);
+            redirects.remove(&key);
             return;
         };
-        if places.len() >= MOST && !places.contains_key(&key) {
-            places.clear();
+        if redirects.len() >= MOST && !redirects.contains_key(&key) {
+            redirects.clear();
         }
-        places.insert(key, place);
+        redirects.insert(key, place);
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<(String, Digest), Elsewhere>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, Digest), Elsewhere>> {
         // The map is whole at every moment, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,15 +53,15 @@ mod tests {
 
     #[test]
     fn there_are_not_many() {
-        let places = Places::default();
+        let redirects = Redirects::default();
         let place = Elsewhere { url: Url::parse("https://storage.example/x").unwrap(), from: Zone::Public };
         let blob = |n: usize| oci::Algorithm::Sha256.digest(&n.to_le_bytes());
         for n in 0..1000 {
-            places.put("a", &blob(n), Some(place.clone()));
-            assert!(places.get("a", &blob(n)).is_some() && places.get("b", &blob(n)).is_none());
-            assert!(places.places().len() <= MOST);
+            redirects.put("a", &blob(n), Some(place.clone()));
+            assert!(redirects.get("a", &blob(n)).is_some() && redirects.get("b", &blob(n)).is_none());
+            assert!(redirects.known().len() <= MOST);
         }
-        places.put("a", &blob(999), None);
-        assert!(places.get("a", &blob(999)).is_none());
+        redirects.put("a", &blob(999), None);
+        assert!(redirects.get("a", &blob(999)).is_none());
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::challenge::Challenge;
-use crate::elsewhere::Places;
+use crate::elsewhere::Redirects;
 use crate::error::Error;
 use crate::exchange::{basic, sensitive};
 use crate::guard::Zone;
@@ -46,7 +46,7 @@ pub(crate) struct Host {
     /// How it takes blobs.
     pub(crate) uploads: Habits,
     /// Where it sent us for blobs.
-    pub(crate) places: Places,
+    pub(crate) redirects: Redirects,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
     /// What is remembered of it, and to be.
@@ -144,7 +144,7 @@ impl Host {
             pinged: OnceCell::new(),
             tokens: Tokens::default(),
             drops: AtomicBool::new(false),
-            places: Places::default(),
+            redirects: Redirects::default(),
             uploads,
             zone: Mutex::default(),
             notes,

@@ -148,13 +148,13 @@ impl Target {
         entry: &Entry,
     ) -> Result<Result<RegistryWriter, Record>, Error> {
         let lost = |record: &mut Record, why: &str| {
+            self.host.uploads.lost(&blob.digest);
             let reason = format!("the upload of {} to {} begins again: {why}", blob.digest, self.repository);
             tracing::debug!(target: "hoist::http", "{reason}");
             self.host.shared.tell(&reason, Duration::ZERO);
             record.remove();
         };
         let Some((session, kept)) = self.find(entry.location()).await? else {
-            self.host.uploads.lost(&blob.digest);
             lost(&mut record, "the registry did not keep what it had");
             return Ok(Err(record));
         };
@@ -164,7 +164,6 @@ impl Target {
         });
         let Some(start) = start else {
             self.cancel(session.location).await;
-            self.host.uploads.lost(&blob.digest);
             lost(&mut record, "the registry has too little of it");
             return Ok(Err(record));
         };

@@ -2,6 +2,7 @@
 
 mod feed;
 mod place;
+mod question;
 mod splits;
 
 use std::sync::Arc;

@@ -55,7 +55,7 @@ pub use graph::{Graph, Limits, Node, Walk};
 pub use options::Options;
 pub use plan::{Move, Plan, plan};
 pub use select::select;
-pub use survey::Preview;
+pub use survey::{Preview, Todo};
 pub use tags::{CopiedTags, TagsPreview};
 pub use transfer::{Copied, Transfer};
 

@@ -63,7 +63,7 @@ pub fn plan(graph: &Graph, present: &HashSet<Digest>, origin: Option<&Repository
 }
 
 /// Sorts all manifests but the root from the leaves up (Kahn's algorithm, a level at a time).
-fn waves(graph: &Graph) -> Vec<Vec<Digest>> {
+pub(crate) fn waves(graph: &Graph) -> Vec<Vec<Digest>> {
     let mut parents: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
     let mut missing: BTreeMap<Digest, usize> = BTreeMap::new();
     for (digest, node) in &graph.manifests {

@@ -1,7 +1,7 @@
 //! What a copy has to do, found out from both sides. Nothing moves before all manifests are known; what becomes of blobs
 //! turns out while the first of them move.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -20,8 +20,15 @@ pub struct Preview {
     pub root: Descriptor,
     /// Whether the destination's name stands for it already: then nothing would be done.
     pub existed: bool,
-    /// The blobs to bring, the largest first. Those with an origin are mounted if the destination does that, and may be
-    /// there already where it is the same registry.
+    /// What there would be to do.
+    pub todo: Todo,
+}
+
+/// What there is to do, for one image or for all tags.
+#[derive(Clone, Debug, Default)]
+pub struct Todo {
+    /// The blobs to bring, each once, the largest first. Those with an origin are mounted if the destination does that, and
+    /// may be there already where it is the same registry.
     pub blobs: Vec<Move>,
     /// The bytes of these blobs together.
     pub bytes: u64,
@@ -29,23 +36,17 @@ pub struct Preview {
     pub kept: u64,
     /// Blobs that are there.
     pub existing: Vec<Descriptor>,
-    /// How many manifests would be written, the root among them.
+    /// How many manifests would be written, the roots among them.
     pub manifests: usize,
-    /// Those besides the root.
-    pub(crate) children: Vec<Digest>,
 }
 
-impl Preview {
+impl Todo {
     /// About how many requests the copy itself would still make: one to read a blob and two to write it, one to mount it,
     /// one for a manifest. What the preview has asked would be asked again.
     pub fn requests(&self) -> usize {
-        requests(&self.blobs, self.manifests)
+        let blobs = self.blobs.iter().map(|step| if step.origin.is_some() { 1 } else { 3 });
+        blobs.sum::<usize>() + self.manifests
     }
-}
-
-pub(crate) fn requests(blobs: &[Move], manifests: usize) -> usize {
-    let blobs = blobs.iter().map(|step| if step.origin.is_some() { 1 } else { 3 });
-    blobs.sum::<usize>() + manifests
 }
 
 /// What a copy has to do.
@@ -81,52 +82,51 @@ impl Transfer {
     /// # Errors
     /// Those of [`Transfer::copy`] that come before anything moves.
     pub async fn preview(&self, from: &Selector, to: &Selector) -> Result<Preview, Error> {
+        let (mut preview, _) = self.outline(from, to).await?;
+        preview.todo.kept = self.run.kept(&preview.todo.blobs).await;
+        Ok(preview)
+    }
+
+    /// The same without what is there from an earlier attempt; and the manifests below the root.
+    pub(crate) async fn outline(
+        &self,
+        from: &Selector,
+        to: &Selector,
+    ) -> Result<(Preview, Vec<Digest>), Error> {
         let run = &self.run;
         let there = run.there(to).await?;
         let root = run.root(from).await?;
         let descriptor = root.descriptor();
-        let mut preview = Preview {
-            existed: there.is_some_and(|there| there.digest == descriptor.digest),
-            root: descriptor,
-            blobs: Vec::new(),
-            bytes: 0,
-            kept: 0,
-            existing: Vec::new(),
-            manifests: 0,
-            children: Vec::new(),
-        };
-        if preview.existed {
-            return Ok(preview);
+        let existed = there.is_some_and(|there| there.digest == descriptor.digest);
+        let mut preview = Preview { existed, root: descriptor, todo: Todo::default() };
+        if existed {
+            return Ok((preview, Vec::new()));
         }
-        preview.manifests = 1;
+        let mut children = Vec::new();
         if !run.same_repository() {
             let Survey { graph, mut findings } = run.survey(&root).await?;
             let mut present = HashSet::new();
-            let mut origins = HashMap::new();
             while let Some(finding) = findings.try_next().await? {
                 match finding {
-                    Finding::Bring(step) => {
-                        origins.insert(step.blob.digest, step.origin);
-                    }
+                    Finding::Bring(_) => {}
                     Finding::Existed(blob) => {
                         present.insert(blob.digest);
-                        preview.existing.push(blob);
+                        preview.todo.existing.push(blob);
                     }
                     Finding::Known(digest) => {
                         present.insert(digest);
                     }
                 }
             }
-            let mut plan = plan(&graph, &present, None);
-            for step in &mut plan.blobs {
-                step.origin = origins.remove(&step.blob.digest).flatten();
+            let mut plan = plan(&graph, &present, run.origin());
+            for step in plan.blobs.iter_mut().filter(|step| step.origin.is_none()) {
+                step.origin = run.destination.seen(&step.blob);
             }
-            preview.children = graph.manifests.into_keys().filter(|digest| *digest != graph.root).collect();
-            preview.manifests = preview.children.len() + 1;
-            preview.kept = run.kept(&plan.blobs).await;
-            (preview.blobs, preview.bytes) = (plan.blobs, plan.bytes);
+            (preview.todo.blobs, preview.todo.bytes) = (plan.blobs, plan.bytes);
+            children = plan.waves.concat();
         }
-        Ok(preview)
+        preview.todo.manifests = children.len() + 1;
+        Ok((preview, children))
     }
 }
 

@@ -10,8 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use oci::{Descriptor, Digest, Tag};
 use store::{Event, Kind};
 
-use crate::survey::requests;
-use crate::{Copied, Error, Move, Preview, Transfer};
+use crate::{Copied, Error, Preview, Todo, Transfer};
 
 /// What a copy of all tags did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,37 +54,26 @@ pub struct TagsPreview {
     pub existed: Vec<(Tag, Descriptor)>,
     /// Tags that the destination has and that are not to be overwritten.
     pub skipped: Vec<Tag>,
-    /// The blobs to bring, each once, the largest first, as in [`Preview::blobs`].
-    pub blobs: Vec<Move>,
-    /// The bytes of these blobs together.
-    pub bytes: u64,
-    /// How many of them are there from an earlier attempt.
-    pub kept: u64,
-    /// Blobs that are there.
-    pub existing: Vec<Descriptor>,
-    /// How many manifests would be written.
-    pub manifests: usize,
+    /// What there would be to do for all of them.
+    pub todo: Todo,
 }
 
 impl TagsPreview {
-    /// About how many requests the copy itself would still make, as [`Preview::requests`] counts them.
-    pub fn requests(&self) -> usize {
-        requests(&self.blobs, self.manifests)
-    }
-
-    fn add(&mut self, tag: Tag, preview: Preview, met: &mut HashSet<Digest>) {
-        // One for the tag, and what other tags do not bring as well.
-        let children = preview.children.into_iter().filter(|child| met.insert(*child)).count();
-        self.manifests += children + usize::from(!preview.existed);
+    /// Adds a tag that needs the manifests `children` besides its root; `met` has what others need.
+    fn add(&mut self, tag: Tag, preview: Preview, children: Vec<Digest>, met: &mut HashSet<Digest>) {
         let list = if preview.existed { &mut self.existed } else { &mut self.tags };
         list.push((tag, preview.root));
-        for step in preview.blobs {
+        let todo = &mut self.todo;
+        // What others need as well is needed once; a tag is its own request.
+        todo.manifests += children.into_iter().filter(|child| met.insert(*child)).count();
+        todo.manifests += usize::from(!preview.existed);
+        for step in preview.todo.blobs {
             if met.insert(step.blob.digest) {
-                self.bytes = self.bytes.saturating_add(step.blob.size);
-                self.blobs.push(step);
+                todo.bytes = todo.bytes.saturating_add(step.blob.size);
+                todo.blobs.push(step);
             }
         }
-        self.existing.extend(preview.existing);
+        todo.existing.extend(preview.todo.existing);
     }
 }
 
@@ -146,8 +134,8 @@ impl Transfer {
                 return Ok((tag, None));
             }
             let selector = tag.clone().into();
-            match self.preview(&selector, &selector).await {
-                Ok(preview) => Ok((tag, Some(preview))),
+            match self.outline(&selector, &selector).await {
+                Ok(outline) => Ok((tag, Some(outline))),
                 // It came into being since the list was made.
                 Err(Error::Clobber { .. }) => Ok((tag, None)),
                 Err(source) => Err(Error::Tag { tag, source: Box::new(source) }),
@@ -155,14 +143,14 @@ impl Transfer {
         });
         let mut previews = pin!(previews.buffered(run.options.jobs.get()));
         let (mut all, mut met) = (TagsPreview::default(), HashSet::new());
-        while let Some((tag, preview)) = previews.try_next().await? {
-            match preview {
-                Some(preview) => all.add(tag, preview, &mut met),
+        while let Some((tag, outline)) = previews.try_next().await? {
+            match outline {
+                Some((preview, children)) => all.add(tag, preview, children, &mut met),
                 None => all.skipped.push(tag),
             }
         }
-        all.blobs.sort_by_key(|step| (Reverse(step.blob.size), step.blob.digest));
-        all.kept = run.kept(&all.blobs).await;
+        all.todo.blobs.sort_by_key(|step| (Reverse(step.blob.size), step.blob.digest));
+        all.todo.kept = run.kept(&all.todo.blobs).await;
         Ok(all)
     }
 

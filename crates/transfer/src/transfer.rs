@@ -1,7 +1,7 @@
 //! Copies graphs from one store to another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,9 +17,10 @@ use crate::blob::{Splits, WINDOW};
 use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
+use crate::plan::waves;
 use crate::survey::{Answer, Finding, Survey};
 use crate::turns::Turns;
-use crate::{Error, Fate, Move, Options, plan, reference, select};
+use crate::{Error, Fate, Move, Options, reference, select};
 
 /// So many findings are taken together, at most.
 const FINDINGS: usize = 1000;
@@ -248,8 +249,7 @@ impl Run {
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root).await?;
         self.bring_all(findings, copied).await?;
-        let plan = plan(&graph, &HashSet::new(), self.origin());
-        for wave in plan.waves {
+        for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
             let manifests: Vec<Manifest> = nodes.map(|node| node.manifest.clone()).collect();

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::question::Question;
 use super::splits::{Purpose, TRY};
 use crate::transfer::Run;
 use crate::turns::Turn;
@@ -147,7 +147,7 @@ impl Feed {
             blocked: 0,
             waits: false,
             trial: None,
-            _question: large.then(|| ask(run, blob)).flatten(),
+            _question: large.then(|| Question::ask(run, blob)).flatten(),
         }
     }
 
@@ -231,7 +231,7 @@ impl Feed {
         let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
         self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
         let left = self.blob.size.saturating_sub(self.at);
-        self.waits = starved && self.depth == 0 && self.stream.is_some() && is_long(left);
+        self.waits = starved && self.has_one_connection() && is_long(left);
         self.run.splits.note(self.age, left, self.waits);
         if self.depth == 0 {
             self.alone = rate;
@@ -256,7 +256,7 @@ impl Feed {
         let took = since.elapsed();
         let more = |bytes: u64, rate: f64| bytes as f64 > rate * took.as_secs_f64() + PROOF;
         // What it takes from others is no gain.
-        if more(self.at - at, self.alone) && more(self.run.splits.flow().0 - brought, rate) {
+        if more(self.at - at, self.alone) && more(self.run.splits.total() - brought, rate) {
             self.run.splits.help();
             self.trial = None;
         } else if took > TRIAL {
@@ -268,6 +268,11 @@ impl Feed {
     fn give_up(&mut self) {
         self.run.splits.are_useless();
         (self.trial, self.depth) = (None, 0);
+    }
+
+    /// Whether the rest comes over one connection; not so while others still have a part of it.
+    fn has_one_connection(&self) -> bool {
+        self.stream.is_some() && self.end == self.blob.size
     }
 
     /// Takes room for `depth` pieces, or for as many as there is.
@@ -290,8 +295,8 @@ impl Feed {
         }
         let Some(purpose) = self.run.splits.may(self.age) else { return };
         self.trial = (purpose == Purpose::FindOut).then(|| {
-            let (brought, rate) = self.run.splits.flow();
-            Trial { since: Instant::now(), at: self.at, brought, rate }
+            let splits = &self.run.splits;
+            Trial { since: Instant::now(), at: self.at, brought: splits.total(), rate: splits.rate() }
         });
         // What is to be found out is found out soonest with many.
         let depth = if self.trial.is_some() { MOST } else { FIRST };
@@ -325,38 +330,6 @@ impl Feed {
 /// Whether so much of a blob is left that it is worth splitting.
 fn is_long(left: u64) -> bool {
     left > LEAD + u64::from(FIRST) * PIECE
-}
-
-/// The question whether the source sends parts of blobs; given up when dropped.
-struct Question {
-    run: Arc<Run>,
-    asking: JoinHandle<()>,
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        self.asking.abort();
-        if self.run.source.ranges() == Ranges::Unknown {
-            // Another blob may ask.
-            self.run.asks_for_parts.store(false, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Asks, if nobody does, whether the source sends parts of blobs: one byte tells.
-fn ask(run: &Arc<Run>, blob: &Descriptor) -> Option<Question> {
-    if run.source.ranges() != Ranges::Unknown || run.turns.are_of_one_host() {
-        return None;
-    }
-    if run.asks_for_parts.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    let (asking_run, blob) = (Arc::clone(run), blob.clone());
-    let asking = tokio::spawn(async move {
-        let _turn = asking_run.turns.helper(0).await;
-        drop(asking_run.source.read(&blob, blob.size - 1..blob.size).await);
-    });
-    Some(Question { run: Arc::clone(run), asking })
 }
 
 /// Reads a piece whole, when there is a slot.

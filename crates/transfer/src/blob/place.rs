@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use oci::Descriptor;
-use store::{Error as StoreError, Event, Kind, Placer, Ranges};
+use store::{Error as StoreError, Event, Kind, Placer};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
@@ -77,7 +77,10 @@ impl Site {
         let mut tasks = JoinSet::new();
         if helpers > 1 {
             let site = Arc::clone(self);
-            tasks.spawn(async move { site.splits().await.map(|splits| if splits { helpers } else { 0 }) });
+            tasks.spawn(async move {
+                let sends = site.run.sends_parts(&site.blob, site.age).await.map_err(Error::Source)?;
+                Ok(if sends { helpers } else { 0 })
+            });
         }
         let outcome = self.lead_all(&mut tasks, turn).await;
         // When this returns, nobody writes any more, and nobody holds the site.
@@ -153,18 +156,6 @@ impl Site {
                 return Err(Error::Source(self.ended(at)));
             }
         }
-    }
-
-    /// Whether the source sends parts of blobs; it is asked if that is not known.
-    async fn splits(&self) -> Result<bool, Error> {
-        if self.run.source.ranges() == Ranges::Unknown {
-            let _turn = self.run.turns.helper(self.age).await;
-            if self.run.source.ranges() == Ranges::Unknown && self.parts().left() > 0 {
-                let last = self.blob.size - 1..self.blob.size;
-                drop(self.run.source.read(&self.blob, last).await.map_err(Error::Source)?);
-            }
-        }
-        Ok(self.run.source.ranges() == Ranges::Yes)
     }
 
     /// Reads pieces until there are none.

@@ -78,7 +78,7 @@ impl Splits {
     /// A blob of which so many bytes are missing is under way.
     pub(super) fn begin(&self, blob: u64, left: u64) {
         let mut state = self.state();
-        state.flow.look(self.brought.load(Ordering::Relaxed));
+        state.flow.look(self.total());
         state.blobs.insert(blob, Blob { left, waits: false });
     }
 
@@ -92,15 +92,20 @@ impl Splits {
         self.brought.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// What all brought so far, in bytes, and what they bring, in bytes a second.
-    pub(super) fn flow(&self) -> (u64, f64) {
-        (self.brought.load(Ordering::Relaxed), self.state().flow.rate)
+    /// The bytes that all brought so far.
+    pub(super) fn total(&self) -> u64 {
+        self.brought.load(Ordering::Relaxed)
+    }
+
+    /// What all bring together, in bytes a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.state().flow.rate
     }
 
     /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
     pub(super) fn note(&self, blob: u64, left: u64, waits: bool) {
         let mut state = self.state();
-        state.flow.look(self.brought.load(Ordering::Relaxed));
+        state.flow.look(self.total());
         state.blobs.insert(blob, Blob { left, waits });
     }
 

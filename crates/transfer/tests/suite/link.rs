@@ -32,6 +32,8 @@ pub(crate) struct Link {
     ranges: Mutex<Ranges>,
     /// Whether parts are sent at all.
     sends_parts: bool,
+    /// How long a connection takes for a chunk.
+    tick: Duration,
     /// So many reads break off after a chunk.
     pub(crate) breaks: AtomicUsize,
     pub(crate) reads: Mutex<Vec<Range<u64>>>,
@@ -52,10 +54,16 @@ impl Link {
             pace: Pace::new("link", 32),
             ranges: Mutex::new(Ranges::Unknown),
             sends_parts,
+            tick: TICK,
             breaks: AtomicUsize::new(0),
             reads: Mutex::default(),
             sent: Arc::default(),
         }
+    }
+
+    /// The same, so many times slower.
+    pub(crate) fn slower(self, times: u32) -> Self {
+        Self { tick: self.tick * times, ..self }
     }
 
     pub(crate) fn reads(&self) -> usize {
@@ -99,7 +107,7 @@ impl Store for Link {
 
     async fn read(&self, _: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error> {
         self.reads.lock().unwrap().push(range.clone());
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(self.tick).await;
         if range != (0..self.blob.size) {
             *self.ranges.lock().unwrap() = if self.sends_parts { Ranges::Yes } else { Ranges::No };
         }
@@ -112,11 +120,11 @@ impl Store for Link {
         if breaks.is_ok() && pieces.len() > 1 {
             pieces[1] = Err(Error::new(Kind::Interrupted, "reading a blob", "connection reset"));
         }
-        let sent = Arc::clone(&self.sent);
+        let (sent, tick) = (Arc::clone(&self.sent), self.tick);
         let pieces = stream::iter(pieces).then(move |piece| {
             let sent = Arc::clone(&sent);
             async move {
-                tokio::time::sleep(TICK).await;
+                tokio::time::sleep(tick).await;
                 sent.fetch_add(piece.as_ref().map_or(0, Bytes::len), Ordering::SeqCst);
                 piece
             }

@@ -3,7 +3,7 @@
 use indicatif::HumanBytes;
 use oci::{Descriptor, Tag};
 use serde::Serialize;
-use transfer::{Move, Preview, TagsPreview};
+use transfer::{Preview, TagsPreview, Todo};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -57,10 +57,8 @@ struct Step<'a> {
 
 /// Prints the plan of one image: a line for each blob, and what they are together.
 pub(super) fn print(ui: &Ui, output: &Output, destination: &str, preview: &Preview) -> Result<(), Failure> {
-    let Preview { root, existed, blobs, bytes, kept, existing, manifests, .. } = preview;
-    let (existed, requests) = (*existed, preview.requests());
-    let work =
-        Work { blobs: steps(blobs), bytes: *bytes, kept: *kept, existing, manifests: *manifests, requests };
+    let Preview { root, existed, todo } = preview;
+    let (existed, work) = (*existed, Work::of(todo));
     if output.wants_json() {
         return output.print(ui, &Image { destination, root, existed, work });
     }
@@ -77,10 +75,8 @@ pub(super) fn print_tags(
     destination: &str,
     preview: &TagsPreview,
 ) -> Result<(), Failure> {
-    let TagsPreview { tags, existed, skipped, blobs, bytes, kept, existing, manifests } = preview;
-    let requests = preview.requests();
-    let work =
-        Work { blobs: steps(blobs), bytes: *bytes, kept: *kept, existing, manifests: *manifests, requests };
+    let TagsPreview { tags, existed, skipped, todo } = preview;
+    let work = Work::of(todo);
     if output.wants_json() {
         let (tags, existed) = (named(tags), named(existed));
         let skipped = skipped.iter().map(Tag::as_str).collect();
@@ -94,12 +90,17 @@ fn named(tags: &[(Tag, Descriptor)]) -> Vec<Named<'_>> {
     tags.iter().map(|(tag, root)| Named { tag: tag.as_str(), root }).collect()
 }
 
-fn steps(blobs: &[Move]) -> Vec<Step<'_>> {
-    let mount = |step: &Move| step.origin.as_ref().map(ToString::to_string);
-    blobs.iter().map(|step| Step { blob: &step.blob, mount: mount(step) }).collect()
-}
+impl<'a> Work<'a> {
+    fn of(todo: &'a Todo) -> Self {
+        let requests = todo.requests();
+        let Todo { blobs, bytes, kept, existing, manifests } = todo;
+        let steps = blobs
+            .iter()
+            .map(|step| Step { blob: &step.blob, mount: step.origin.as_ref().map(ToString::to_string) });
+        let (bytes, kept, manifests) = (*bytes, *kept, *manifests);
+        Self { blobs: steps.collect(), bytes, kept, existing, manifests, requests }
+    }
 
-impl Work<'_> {
     fn print(&self, ui: &Ui, what: &str) -> Result<(), Failure> {
         for step in &self.blobs {
             let verb = if step.mount.is_some() { "mount" } else { "move" };
