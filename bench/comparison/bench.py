@@ -33,6 +33,13 @@ def home(work):
         shutil.rmtree(directory)
 
 
+def since(before, counted):
+    """What a link counted since it had counted `before`."""
+    if isinstance(counted, dict):
+        return {what: since(before.get(what, 0) if before else 0, count) for what, count in counted.items()}
+    return counted - before
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a copy goes: a registry or a directory. `lacks()` says what is missing there or wrong, or None."""
@@ -113,8 +120,14 @@ class Bench:
         links = [side for side, line in case.lines.items() if line.options()]
         with self._run(case, source, links) as (environment, hosts, links, destination):
             command = self._command(case, tool, hosts, destination.layout)
+            before = {}
+            if case.filled:
+                # The same command a second time: a program may remember what it met.
+                measure(command, environment, self.errors, piped=case.piped)
+                before = {side: link.counted() for side, link in links.items()}
             sample = asdict(measure(command, environment, self.errors, piped=case.piped))
-            return sample | ({"counted": {side: link.counted() for side, link in links.items()}} if links else {})
+            counted = {side: since(before.get(side, {}), link.counted()) for side, link in links.items()}
+            return sample | ({"counted": counted} if links else {})
 
     def case(self, case, source, runs):
         """Measures one case with every tool that is there. A tool that fails is out of the case, with its reason."""

@@ -15,7 +15,7 @@ from .process import Failed
 @dataclass(frozen=True)
 class Case:
     """`commands`: by tool. `image`: its name. `to`: where it is copied: to a second registry ("registry") or into a
-    directory ("layout"), empty unless `filled`; "" when nothing is copied. `source`, `destination`: the lines to the
+    directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied. `source`, `destination`: the lines to the
     registries. `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard
     output goes through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
     to a registry, so that requests are counted."""
@@ -161,7 +161,7 @@ LINKS = (
          image="layers", to="registry"),
     Case("pull-layers", "200 layers of 100 kB into an OCI layout, 25 ms and 100 Mbit a connection", PULL, image="layers",
          source=NEAR, to="layout"),
-    both("again-near", "`cp` of what is already there, both registries 25 ms and 100 Mbit a connection away", COPY, NEAR,
+    both("again-near", "The same `cp` once more, all is there, both registries 25 ms and 100 Mbit a connection away", COPY, NEAR,
          to="registry", filled=True),
     both("tags-near", "A repository of 500 tags, both registries 25 ms and 100 Mbit a connection away", ALL_TAGS, NEAR,
          image="tags", to="registry", rounds=0),

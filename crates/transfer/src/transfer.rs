@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::{Descriptor, Manifest, Repository, Selector};
-use store::{ByteStream, Event, Observer, Store};
+use store::{ByteStream, Error as StoreError, Event, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -57,6 +57,8 @@ pub(crate) struct Run {
     pub(crate) blobs: Memo<()>,
     /// The roots whose graphs are at the destination, or on their way, but for themselves.
     roots: Memo<()>,
+    /// Whether the source was asked before it was known whether its answer matters.
+    asked_early: AtomicBool,
     /// Whether the destination answered the wish for a mount with a writer.
     pub(crate) mounts_refused: AtomicBool,
 }
@@ -126,6 +128,7 @@ impl Transfer {
                 questions: Memo::new(),
                 blobs: Memo::new(),
                 roots: Memo::new(),
+                asked_early: AtomicBool::new(false),
                 mounts_refused: AtomicBool::new(false),
             }),
         }
@@ -140,15 +143,21 @@ impl Transfer {
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
+        let mut early = run.ask_early(from);
         let there = run.there(to).await?;
         // What is there may be what is wanted: then the source's manifest need not be fetched.
         if let (None, Some(there)) = (&run.options.platform, &there) {
-            let wanted = run.asked_source.resolve(from).await.map_err(Error::Source)?;
+            let wanted = match early.join_next().await {
+                Some(Ok(wanted)) => wanted,
+                _ => run.asked_source.resolve(from).await,
+            };
+            let wanted = wanted.map_err(Error::Source)?;
             if wanted.digest == there.digest {
                 return Ok(run.existed_as(to, Copied::new(wanted)));
             }
         }
         let root = run.root(from).await?;
+        drop(early);
         if let Selector::Digest(digest) = to
             && digest.algorithm().digest(root.raw()) != *digest
         {
@@ -187,6 +196,18 @@ impl Transfer {
 }
 
 impl Run {
+    /// Asks what `from` names while the destination is asked for the first time: neither answer waits for the other, and
+    /// where the manifest has to be fetched after all, a connection is there for it.
+    fn ask_early(self: &Arc<Self>, from: &Selector) -> JoinSet<Result<Descriptor, StoreError>> {
+        let mut early = JoinSet::new();
+        let whole = self.options.platform.is_none() && self.destination.pace().is_some();
+        if whole && !self.asked_early.swap(true, Ordering::Relaxed) {
+            let (run, from) = (Arc::clone(self), from.clone());
+            early.spawn(async move { run.asked_source.resolve(&from).await });
+        }
+        early
+    }
+
     /// What the destination has under a name that may be written. Meanwhile the source gets ready.
     pub(crate) async fn there(&self, to: &Selector) -> Result<Option<Descriptor>, Error> {
         let ready = async {
