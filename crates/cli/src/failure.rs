@@ -233,6 +233,12 @@ impl From<oci::ReferenceError> for Failure {
     }
 }
 
+impl From<local::ArchiveNameError> for Failure {
+    fn from(error: local::ArchiveNameError) -> Self {
+        Self::new(error)
+    }
+}
+
 impl From<local::LayoutNameError> for Failure {
     fn from(error: local::LayoutNameError) -> Self {
         Self::new(error)

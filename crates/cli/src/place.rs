@@ -1,8 +1,8 @@
-//! Where an image is, as it was typed: on a registry, or in a layout on this machine.
+//! Where an image is, as it was typed: on a registry, or in a place on this machine.
 
 use std::sync::Arc;
 
-use local::{Layout, LayoutName};
+use local::{Archive, ArchiveFormat, ArchiveName, Directory, Layout, LayoutName, Wanted};
 use oci::{Digest, Reference, Selector, Tag};
 use store::Store;
 
@@ -16,6 +16,10 @@ pub(crate) enum Place {
     Registry(Reference),
     /// In an OCI image layout.
     Layout(LayoutName),
+    /// In an archive.
+    Archive(ArchiveName),
+    /// In a directory as skopeo writes it, alone.
+    Directory(String),
 }
 
 /// What is read from.
@@ -27,30 +31,42 @@ pub(crate) struct Source {
 }
 
 impl Place {
-    /// Takes apart what was typed. `oci:` means a layout, `docker://` a registry whatever follows; for whoever called
-    /// the program as crane, which knows no prefixes, all are registries.
+    /// Takes apart what was typed: a known prefix says where it is, and `docker://` means a registry whatever follows. For
+    /// whoever called the program as crane, which knows no prefixes, all are registries.
     pub(crate) fn parse(text: &str, crane: bool) -> Result<Self, Failure> {
-        if crane {
-            return Ok(Self::Registry(text.parse()?));
+        match if crane { None } else { Self::parse_local(text)? } {
+            Some(place) => Ok(place),
+            None => Ok(Self::Registry(registry_part(text, crane).parse()?)),
         }
-        if let Some(name) = text.strip_prefix("oci:") {
-            return Ok(Self::Layout(name.parse()?));
-        }
-        Ok(Self::Registry(text.strip_prefix("docker://").unwrap_or(text).parse()?))
     }
 
-    /// Takes apart what was typed as a repository, or a layout.
+    /// Takes apart what was typed as a repository, or as all that is in a place on this machine.
     pub(crate) fn parse_repository(text: &str, crane: bool) -> Result<Self, Failure> {
-        if !crane && text.starts_with("oci:") {
-            let place = Self::parse(text, crane)?;
-            if place.is_one_image() {
-                return Err(Failure::new(format_args!("{text} names one image, not a layout"))
-                    .hint("leave out the tag; a directory whose name has a colon ends with `/`"));
-            }
-            return Ok(place);
+        let Some(place) = (if crane { None } else { Self::parse_local(text)? }) else {
+            let repository = registry_part(text, crane).parse()?;
+            return Ok(Self::Registry(Reference::new(repository, Tag::latest().into())));
+        };
+        if place.is_one_image() {
+            return Err(Failure::new(format_args!("{text} names one image, not all that is there")).hint(
+                "leave out what follows the last colon; a directory whose name has one ends with `/`",
+            ));
         }
-        let text = if crane { text } else { text.strip_prefix("docker://").unwrap_or(text) };
-        Ok(Self::Registry(Reference::new(text.parse()?, Tag::latest().into())))
+        Ok(place)
+    }
+
+    /// A place on this machine, if the text begins like one.
+    fn parse_local(text: &str) -> Result<Option<Self>, Failure> {
+        let Some((prefix, rest)) = text.split_once(':') else { return Ok(None) };
+        Ok(Some(match prefix {
+            "oci" => Self::Layout(rest.parse()?),
+            "oci-archive" => Self::Archive(ArchiveName::parse(ArchiveFormat::Oci, rest)?),
+            "docker-archive" => Self::Archive(ArchiveName::parse(ArchiveFormat::Docker, rest)?),
+            "dir" if rest.is_empty() => {
+                return Err(Failure::new(format_args!("could not parse {text}: it names no directory")));
+            }
+            "dir" => Self::Directory(rest.to_owned()),
+            _ => return Ok(None),
+        }))
     }
 
     /// Whether a tag or a digest was typed.
@@ -58,6 +74,8 @@ impl Place {
         match self {
             Self::Registry(reference) => reference.tag().is_some() || reference.digest().is_some(),
             Self::Layout(name) => name.selector().is_some(),
+            Self::Archive(name) => name.wanted().is_some(),
+            Self::Directory(_) => false,
         }
     }
 
@@ -65,10 +83,12 @@ impl Place {
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
             Self::Registry(reference) => reference.digest(),
-            Self::Layout(name) => match name.selector()? {
-                Selector::Digest(digest) => Some(*digest),
-                Selector::Tag(_) => None,
+            Self::Layout(name) => digest_of(name.selector()?),
+            Self::Archive(name) => match name.wanted()? {
+                Wanted::Selector(selector) => digest_of(selector),
+                Wanted::Name(_) | Wanted::Position(_) => None,
             },
+            Self::Directory(_) => None,
         }
     }
 
@@ -79,35 +99,63 @@ impl Place {
                 Reference::new(reference.repository().clone(), selector.clone()).to_string()
             }
             Self::Layout(name) => name.with(selector.clone()).to_string(),
+            Self::Archive(name) => name.with(selector.clone()).to_string(),
+            Self::Directory(path) => format!("dir:{path}"),
         }
     }
 
-    /// The repository or the layout, in full.
+    /// The repository, or the place on this machine, in full.
     pub(crate) fn repository(&self) -> String {
         match self {
             Self::Registry(reference) => reference.repository().to_string(),
             Self::Layout(name) => name.without_selector().to_string(),
+            Self::Archive(name) => name.without_wanted().to_string(),
+            Self::Directory(path) => format!("dir:{path}"),
         }
     }
 
     /// Opens it to read from, and finds out what is meant in it.
     pub(crate) fn open(self, context: &Context) -> Result<Source, Failure> {
-        let selector = match &self {
-            Self::Registry(reference) => reference.selector(),
-            Self::Layout(name) => match name.selector() {
-                Some(selector) => selector.clone(),
-                None => Layout::open(name.directory())?.only()?,
-            },
+        let (store, selector): (Arc<dyn Store>, _) = match &self {
+            Self::Registry(reference) => (self.store(context)?, reference.selector()),
+            Self::Layout(name) => {
+                let layout = Layout::open(name.directory())?;
+                let selector = name.selector().cloned().map_or_else(|| layout.only(), Ok)?;
+                (Arc::new(layout), selector)
+            }
+            Self::Archive(name) => {
+                let archive = Archive::open(name.format(), name.file())?;
+                let selector = archive.find(name.wanted())?;
+                (Arc::new(archive), selector)
+            }
+            Self::Directory(path) => {
+                let directory = Directory::open(path)?;
+                let selector = directory.only()?;
+                (Arc::new(directory), selector)
+            }
         };
-        Ok(Source { store: self.store(context)?, selector, place: self })
+        Ok(Source { store, selector, place: self })
     }
 
-    /// Opens the repository or the layout to read from.
+    /// Opens the repository, or the place on this machine, to read from.
     pub(crate) fn store(&self, context: &Context) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
             Self::Registry(reference) => Arc::new(context.store(reference.repository())?),
             Self::Layout(name) => Arc::new(Layout::open(name.directory())?),
+            Self::Archive(name) => Arc::new(Archive::open(name.format(), name.file())?),
+            Self::Directory(path) => Arc::new(Directory::open(path)?),
         })
+    }
+}
+
+fn registry_part(text: &str, crane: bool) -> &str {
+    if crane { text } else { text.strip_prefix("docker://").unwrap_or(text) }
+}
+
+fn digest_of(selector: &Selector) -> Option<Digest> {
+    match selector {
+        Selector::Digest(digest) => Some(*digest),
+        Selector::Tag(_) => None,
     }
 }
 
@@ -127,6 +175,8 @@ mod tests {
         let named = |text: &str, crane| match Place::parse(text, crane).unwrap() {
             Place::Registry(reference) => reference.to_string(),
             Place::Layout(name) => name.to_string(),
+            Place::Archive(name) => name.to_string(),
+            Place::Directory(path) => format!("dir:{path}"),
         };
         for (text, meant) in [
             ("nginx:1", "index.docker.io/library/nginx:1"),
@@ -134,12 +184,19 @@ mod tests {
             ("oci:nginx:1", "oci:nginx:1"),
             ("docker://oci:1", "index.docker.io/library/oci:1"),
             ("oci:5000/x", "oci:5000/x"),
+            ("oci-archive:a.tar:1", "oci-archive:a.tar:1"),
+            ("docker-archive:a.tar:nginx:1", "docker-archive:a.tar:nginx:1"),
+            ("dir:a:1", "dir:a:1"),
+            ("dir", "index.docker.io/library/dir:latest"),
+            ("docker://dir:1", "index.docker.io/library/dir:1"),
             ("oci", "index.docker.io/library/oci:latest"),
         ] {
             assert_eq!(named(text, false), meant);
         }
         assert_eq!(named("oci:1", true), "index.docker.io/library/oci:1");
         assert!(Place::parse("docker://nginx", true).is_err());
-        assert!(Place::parse("oci:", false).is_err());
+        for nothing in ["oci:", "dir:", "oci-archive:", "docker-archive:"] {
+            assert!(Place::parse(nothing, false).is_err());
+        }
     }
 }

@@ -56,4 +56,4 @@ pub use merge::{Merged, Node, merge};
 pub use scan::Limits;
 pub use table::Table;
 pub use write::{Bodies, write_tar};
-pub use writer::{Item, TarWriter};
+pub use writer::{Item, TarWriter, tar_header};

@@ -76,23 +76,7 @@ impl<W: Write> TarWriter<W> {
     /// sparse map is wrong; else what the output says.
     pub fn begin(&mut self, path: &[u8], metadata: &Metadata, item: Item<'_>) -> io::Result<()> {
         self.end()?;
-        let (header, extended, map) = Draft::new(path, metadata, item)?.finish(metadata)?;
-        if !extended.is_empty() {
-            let mut before = Header::new_ustar();
-            set(&mut before.as_ustar_mut().name, &extended_name(path));
-            before.set_mode_small(0o644);
-            before.set_size(extended.len() as u64).map_err(invalid)?;
-            // Fields of zeros, not empty ones: some readers want digits.
-            before.set_uid(0).and_then(|()| before.set_gid(0)).map_err(invalid)?;
-            before.set_mtime_small(0);
-            before.set_entry_type(EntryType::XHeader);
-            before.set_checksum();
-            self.out.write_all(before.as_bytes())?;
-            self.out.write_all(&extended)?;
-            self.fill(extended.len())?;
-        }
-        self.out.write_all(header.as_bytes())?;
-        self.out.write_all(&map)?;
+        write_header(&mut self.out, path, metadata, item)?;
         self.rest = match item {
             Item::File(size) => size,
             Item::Sparse { extents, .. } => extents.iter().map(|extent| extent.length).sum(),
@@ -144,10 +128,38 @@ impl<W: Write> TarWriter<W> {
         }
         self.out.write_all(&[0; BLOCK][..std::mem::take(&mut self.padding)])
     }
+}
 
-    fn fill(&mut self, length: usize) -> io::Result<()> {
-        self.out.write_all(&[0; BLOCK][..padding(length as u64)])
+/// All that stands before the content of an entry: for whoever lays an archive out and writes the contents in their places.
+/// The content is followed by zeros up to a multiple of 512 bytes, and the last one by 1024 zeros.
+///
+/// # Errors
+///
+/// `InvalidInput` when a text has a NUL byte, a link has no target, or a sparse map is wrong.
+pub fn tar_header(path: &[u8], metadata: &Metadata, item: Item<'_>) -> io::Result<Vec<u8>> {
+    let mut header = Vec::new();
+    write_header(&mut header, path, metadata, item)?;
+    Ok(header)
+}
+
+fn write_header(out: &mut impl Write, path: &[u8], metadata: &Metadata, item: Item<'_>) -> io::Result<()> {
+    let (header, extended, map) = Draft::new(path, metadata, item)?.finish(metadata)?;
+    if !extended.is_empty() {
+        let mut before = Header::new_ustar();
+        set(&mut before.as_ustar_mut().name, &extended_name(path));
+        before.set_mode_small(0o644);
+        before.set_size(extended.len() as u64).map_err(invalid)?;
+        // Fields of zeros, not empty ones: some readers want digits.
+        before.set_uid(0).and_then(|()| before.set_gid(0)).map_err(invalid)?;
+        before.set_mtime_small(0);
+        before.set_entry_type(EntryType::XHeader);
+        before.set_checksum();
+        out.write_all(before.as_bytes())?;
+        out.write_all(&extended)?;
+        out.write_all(&[0; BLOCK][..padding(extended.len() as u64)])?;
     }
+    out.write_all(header.as_bytes())?;
+    out.write_all(&map)
 }
 
 /// Writes the content of the entry that was begun last.

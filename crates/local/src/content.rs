@@ -1,4 +1,4 @@
-//! What is in a file: small ones as a whole, blobs as a stream.
+//! What is in a file, or in a part of one: small contents as a whole, blobs as a stream.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
 use oci::Descriptor;
@@ -31,39 +30,72 @@ pub(crate) fn whole(file: &mut File, path: &Path, limit: u64) -> Result<Vec<u8>,
     if size > limit { Err(Error::TooLarge { path: path.to_owned(), size, limit }) } else { Ok(bytes) }
 }
 
-/// A blob's bytes of `range`, read on threads that may wait for the disk.
-pub(crate) fn stream(file: File, path: PathBuf, blob: &Descriptor, range: Range<u64>) -> ByteStream {
-    let doing: Arc<str> = format!("reading blob {}", blob.digest).into();
-    let source = Arc::new((file, path));
-    try_unfold(range, move |range| {
-        let (doing, source) = (Arc::clone(&doing), Arc::clone(&source));
-        async move {
-            if range.is_empty() {
-                return Ok(None);
-            }
-            let piece = range.start..range.end.min(range.start.saturating_add(PIECE));
-            let rest = piece.end..range.end;
-            let reading = tokio::task::spawn_blocking(move || {
-                let (file, path) = &*source;
-                read(file, path, piece)
-            });
-            let bytes = reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            Ok(Some((bytes.map_err(|error| error.doing(&*doing))?, rest)))
-        }
-    })
-    .boxed()
+/// A content that lies in a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    pub(crate) file: Arc<File>,
+    /// What messages call it.
+    pub(crate) path: PathBuf,
+    /// The file's byte that it begins with.
+    pub(crate) at: u64,
+    /// Its length in bytes.
+    pub(crate) length: u64,
 }
 
-/// Bytes of a file, all of which have to be there.
-fn read(file: &File, path: &Path, piece: Range<u64>) -> Result<Bytes, Error> {
-    // A piece is small.
-    let mut bytes = vec![0; usize::try_from(piece.end - piece.start).unwrap_or_default()];
-    match file.read_exact_at(&mut bytes, piece.start) {
-        Ok(()) => Ok(bytes.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            let found = file.metadata().map_err(|error| Error::io(path, error))?.len();
-            Err(Error::Length { path: path.to_owned(), found, expected: piece.end })
+impl Extent {
+    /// All of a file.
+    pub(crate) fn of(file: File, path: PathBuf) -> Result<Self, Error> {
+        let length = file.metadata().map_err(|error| Error::io(&path, error))?.len();
+        Ok(Self { file: Arc::new(file), path, at: 0, length })
+    }
+
+    /// Makes sure of its length.
+    pub(crate) fn expect_length(self, expected: u64) -> Result<Self, Error> {
+        let found = self.length;
+        if found == expected { Ok(self) } else { Err(Error::Length { path: self.path, found, expected }) }
+    }
+
+    /// All of it, if it is not more than `limit` bytes.
+    pub(crate) fn whole(&self, limit: u64) -> Result<Vec<u8>, Error> {
+        if self.length > limit {
+            return Err(Error::TooLarge { path: self.path.clone(), size: self.length, limit });
         }
-        Err(error) => Err(Error::io(path, error)),
+        self.read(0..self.length)
+    }
+
+    /// Some of its bytes, all of which have to be there.
+    pub(crate) fn read(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        // Nobody reads much at once.
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or_default()];
+        match self.file.read_exact_at(&mut bytes, self.at + range.start) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                let end = self.file.metadata().map_err(|error| Error::io(&self.path, error))?.len();
+                let found = end.saturating_sub(self.at);
+                Err(Error::Length { path: self.path.clone(), found, expected: self.length })
+            }
+            Err(error) => Err(Error::io(&self.path, error)),
+        }
+    }
+
+    /// Its bytes of `range` as those of a blob, read on threads that may wait for the disk.
+    pub(crate) fn stream(self, blob: &Descriptor, range: Range<u64>) -> ByteStream {
+        let doing: Arc<str> = format!("reading blob {}", blob.digest).into();
+        let source = Arc::new(self);
+        try_unfold(range, move |range| {
+            let (doing, source) = (Arc::clone(&doing), Arc::clone(&source));
+            async move {
+                if range.is_empty() {
+                    return Ok(None);
+                }
+                let piece = range.start..range.end.min(range.start.saturating_add(PIECE));
+                let rest = piece.end..range.end;
+                let reading = tokio::task::spawn_blocking(move || source.read(piece));
+                let bytes =
+                    reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                Ok(Some((bytes.map_err(|error| error.doing(&*doing))?.into(), rest)))
+            }
+        })
+        .boxed()
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a layout.
+//! What can go wrong in a place on this machine.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci::{ManifestError, Tag, VerifyError};
 use store::Kind;
 
-/// What can go wrong in a layout.
+/// What can go wrong in a place on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused.
@@ -26,12 +26,34 @@ pub enum Error {
     /// There is nothing, or nothing that is a directory.
     #[error("there is no directory {}", .0.display())]
     NoDirectory(PathBuf),
+    /// There is no such file.
+    #[error("there is no file {}", .0.display())]
+    NoArchive(PathBuf),
+    /// A file is no archive of images, or a damaged one.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No image of an archive has the name.
+    #[error("it has no image {wanted}{}", but_names(.others))]
+    NoImage {
+        /// The name.
+        wanted: String,
+        /// Those that it has.
+        others: Vec<String>,
+    },
     /// The directory has no `oci-layout`.
     #[error("{} is no OCI image layout: it has no file oci-layout", .0.display())]
     NoLayout(PathBuf),
     /// A directory with other content, where a layout was to be made.
     #[error("{} is not empty, and no OCI image layout: nothing was written", .0.display())]
     NotEmpty(PathBuf),
+    /// The directory has other content, where an image was to be put.
+    #[error("{} is not empty, and no directory of an image: nothing was written", .0.display())]
+    NoImageDirectory(PathBuf),
     /// The file `oci-layout` is not what it has to be.
     #[error("{}: {reason}", path.display())]
     Version {
@@ -112,12 +134,16 @@ pub enum Error {
 /// How many tags are named at most.
 const NAMED: usize = 10;
 
-fn list(tags: &[Tag]) -> String {
-    let text = tags.iter().take(NAMED).map(Tag::as_str).collect::<Vec<_>>().join(", ");
-    match tags.len() {
+fn list(names: &[impl ToString]) -> String {
+    let text = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match names.len() {
         0..=NAMED => text,
         count => format!("{text} and {} more", count - NAMED),
     }
+}
+
+fn but_names(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(", but {}", list(names)) }
 }
 
 fn but(tags: &[Tag]) -> String {
@@ -137,18 +163,29 @@ impl Error {
         Self::Io { path: path.into(), source: source.into() }
     }
 
+    pub(crate) fn archive(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Archive { path: path.into(), reason: reason.into() }
+    }
+
     /// What a caller can act on.
     pub fn kind(&self) -> Kind {
         match self {
             Self::NoDirectory(_)
+            | Self::NoArchive(_)
+            | Self::NoImage { .. }
             | Self::NoLayout(_)
             | Self::NoTag { .. }
             | Self::NoBlob(_)
             | Self::NoManifest(_)
             | Self::Which { entries: 0, .. } => Kind::NotFound,
             Self::Damaged => Kind::Interrupted,
-            Self::Io { .. } | Self::NotEmpty(_) | Self::Ambiguous { .. } | Self::Which { .. } => Kind::Other,
+            Self::Io { .. }
+            | Self::NotEmpty(_)
+            | Self::NoImageDirectory(_)
+            | Self::Ambiguous { .. }
+            | Self::Which { .. } => Kind::Other,
             Self::Link(_)
+            | Self::Archive { .. }
             | Self::NoFile(_)
             | Self::Version { .. }
             | Self::Index { .. }

@@ -112,6 +112,14 @@ impl Index {
         tags
     }
 
+    /// The names as they are written, in order; those that only containerd gave as well.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.entries.iter().filter_map(|entry| {
+            let name = entry.containerd.as_deref().or(entry.name.as_deref())?;
+            Some((name, entry.descriptor.as_ref().ok()?.digest))
+        })
+    }
+
     /// What has a tag. A name that is the tag itself counts before the references that end with it.
     pub(crate) fn find(&self, tag: &Tag) -> Found<'_> {
         let mut digests = BTreeMap::new();
@@ -165,6 +173,21 @@ impl Index {
             None => self.entries.push(entry),
         }
         Ok(true)
+    }
+
+    /// Adds an entry whose name is a whole reference, as containerd and docker write it.
+    pub(crate) fn name_in_full(
+        &mut self,
+        name: &str,
+        manifest: &Descriptor,
+    ) -> Result<(), serde_json::Error> {
+        let mut manifest = manifest.clone();
+        manifest.annotations.insert(CONTAINERD_NAME.to_owned(), name.to_owned());
+        if let Some(tag) = name.parse::<Reference>().ok().and_then(|name| name.tag().cloned()) {
+            manifest.annotations.insert(REF_NAME.to_owned(), tag.to_string());
+        }
+        self.entries.push(Entry::new(serde_json::value::to_raw_value(&manifest)?));
+        Ok(())
     }
 
     /// Adds a manifest without a name, unless it has an entry. Whether anything had to be changed.

@@ -1,8 +1,6 @@
 //! An OCI image layout directory, as a store.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,29 +8,24 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag, View};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use store::{ByteStream, Error as StoreError, Kind, Opened, Store, of_type, referrers_by_tag};
-use tokio::task::spawn_blocking;
+use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
+use store::{ByteStream, Error as StoreError, Opened, Store};
 
+use crate::catalog::{self, Catalog, named};
+use crate::content::Extent;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::index::{Found, Index};
 use crate::partial::{self, Begun, Partial};
-use crate::placer::LayoutPlacer;
+use crate::placer::FilePlacer;
 use crate::{content, make, sweep};
 
 const INDEX: &str = "index.json";
 
 /// The most that is read of `index.json`, in bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
-
-/// The most that is read of a manifest, in bytes: as of a registry.
-const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// How long is waited before the next look at a blob that another process is writing.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -112,15 +105,7 @@ impl Layout {
     /// # Errors
     /// [`Kind::NotFound`] if it has none, [`Kind::Other`] if it has several.
     pub fn only(&self) -> Result<Selector, StoreError> {
-        let only = || {
-            let index = self.index()?;
-            let only = index.only().map(|(descriptor, tag)| match tag {
-                Some(tag) => Selector::Tag(tag),
-                None => Selector::Digest(descriptor.digest),
-            });
-            only.map_err(|entries| Error::Which { tags: index.tags(), entries })
-        };
-        only().map_err(|error| error.doing(self.doing("looking into")))
+        catalog::only(self).map_err(|error| error.doing(self.doing("looking into")))
     }
 
     fn doing(&self, doing: &str) -> String {
@@ -157,23 +142,13 @@ impl Layout {
             make::layout(&self.inner.path)?;
         }
         let folder = self.folder()?;
-        folder.make("blobs")?;
+        let blobs = folder.make("blobs")?;
         if folder.length(INDEX)?.is_none() {
             self.update(folder, |_| Ok(true))?;
         }
-        sweep::old(folder)?;
+        sweep::old(&blobs)?;
         *ready = true;
         Ok(folder)
-    }
-
-    fn index(&self) -> Result<Index, Error> {
-        let Some(folder) = self.made()? else { return Ok(Index::new()) };
-        match read_index(folder)? {
-            Some(index) => Ok(index),
-            // Another process is making it at this moment, or has died over it.
-            None if self.inner.creates => Ok(Index::new()),
-            None => Err(Error::Index { path: folder.path().join(INDEX), reason: "it is missing".to_owned() }),
-        }
     }
 
     /// Changes `index.json`, alone among all processes, unless `change` says that there is nothing to change.
@@ -215,53 +190,10 @@ impl Layout {
         place.join(digest.hex())
     }
 
-    fn blob(&self, digest: &Digest) -> Result<File, Error> {
-        let file = match self.place(digest)? {
-            Some(place) => place.read(&digest.hex())?,
-            None => None,
-        };
-        file.ok_or_else(|| Error::NoBlob(self.path(digest)))
-    }
-
     fn length(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         match self.place(digest)? {
             Some(place) => place.length(&digest.hex()),
             None => Ok(None),
-        }
-    }
-
-    fn read_manifest(&self, selector: &Selector) -> Result<Manifest, Error> {
-        let index = self.index()?;
-        let digest = match selector {
-            Selector::Digest(digest) => digest,
-            Selector::Tag(tag) => &self.tagged(&index, tag)?.digest,
-        };
-        let entry = index.entry(digest);
-        if entry.is_none() && self.root == Some(*digest) {
-            return Err(Error::NoManifest(self.path(digest)));
-        }
-        let mut file = self.blob(digest)?;
-        let bytes = match content::whole(&mut file, &self.path(digest), MANIFEST_LIMIT) {
-            // A layer, most likely.
-            Err(Error::TooLarge { path, .. }) if entry.is_none() => return Err(Error::NoManifest(path)),
-            bytes => bytes?,
-        };
-        if entry.is_none() && !is_manifest(&bytes) {
-            return Err(Error::NoManifest(self.path(digest)));
-        }
-        let media_type = entry.map(|entry| entry.media_type.clone());
-        Ok(Manifest::verified(Bytes::from(bytes), media_type, *digest)?)
-    }
-
-    fn tagged<'a>(&self, index: &'a Index, tag: &Tag) -> Result<&'a Descriptor, Error> {
-        match index.find(tag) {
-            Found::One(descriptor) => Ok(descriptor),
-            Found::Nothing => Err(Error::NoTag { tag: tag.clone(), others: index.tags() }),
-            Found::Several(count) => Err(Error::Ambiguous { tag: tag.clone(), count }),
-            Found::Broken(reason) => Err(Error::Index {
-                path: self.inner.path.join(INDEX),
-                reason: format!("the entry of tag {tag}: {reason}"),
-            }),
         }
     }
 
@@ -273,7 +205,9 @@ impl Layout {
         let manifest =
             Manifest::verified(manifest.raw().clone(), Some(manifest.media_type().clone()), digest)?;
         let folder = self.ready()?;
-        partial::put(folder, &digest, manifest.raw())?;
+        let blobs = folder.make("blobs")?;
+        let done = blobs.make(digest.algorithm().name())?;
+        partial::put(&blobs, &done, &digest.hex(), (&digest, manifest.raw()))?;
         let descriptor = manifest.descriptor();
         let failed = |error: serde_json::Error| Error::io(folder.path().join(INDEX), error);
         match selector {
@@ -305,54 +239,12 @@ impl Layout {
             Selector::Digest(digest) => {
                 if self.index()?.entry(digest).is_none() {
                     // A layer is nobody's to delete.
-                    self.read_manifest(selector)?;
+                    catalog::manifest(self, selector)?;
                 }
                 self.update(folder, |index| Ok(index.remove(digest)))?;
                 self.place(digest)?.map_or(Ok(false), |place| place.remove(&digest.hex())).map(|_| ())
             }
         }
-    }
-
-    /// The entries whose subject is `subject`, with what a list of referrers tells of each (distribution specification,
-    /// "Listing Referrers").
-    fn entries_about(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        let mut about = Vec::new();
-        for entry in self.index()?.descriptors() {
-            let manifest = match self.read_manifest(&entry.digest.into()) {
-                Ok(manifest) => manifest,
-                // What is missing or damaged refers to nothing.
-                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => continue,
-                Err(error) => return Err(error),
-            };
-            let (of, artifact_type, annotations) = match manifest.view() {
-                Ok(View::Image(image)) => {
-                    let config = image.config.map(|config| config.media_type.to_string());
-                    (image.subject, image.artifact_type.or(config), image.annotations)
-                }
-                Ok(View::Index(index)) => (index.subject, None, index.annotations),
-                Err(_) => continue,
-            };
-            if of.is_some_and(|of| of.digest == *subject) {
-                about.push(Descriptor { artifact_type, annotations, ..manifest.descriptor() });
-            }
-        }
-        Ok(about)
-    }
-
-    /// Those of the entries and those of the fallback tag.
-    async fn all_about(
-        &self,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<Vec<Descriptor>, StoreError> {
-        let mut all: BTreeMap<Digest, Descriptor> = BTreeMap::new();
-        let of = *subject;
-        let doing = format!("listing what refers to {self}@{subject}");
-        let entries = self.run(doing, move |layout| layout.entries_about(&of)).await?;
-        for referrer in entries.into_iter().chain(referrers_by_tag(self, subject, None).await?) {
-            all.entry(referrer.digest).or_insert(referrer);
-        }
-        Ok(of_type(all.into_values().collect(), artifact_type))
     }
 
     /// Does something on a thread that may wait for the disk.
@@ -361,17 +253,36 @@ impl Layout {
         doing: String,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let layout = self.clone();
-        let done = spawn_blocking(move || work(&layout)).await;
-        done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-            .map_err(|error| error.doing(doing))
+        catalog::run(self, doing, work).await
+    }
+}
+
+impl Catalog for Layout {
+    fn index(&self) -> Result<Arc<Index>, Error> {
+        let Some(folder) = self.made()? else { return Ok(Index::new().into()) };
+        match read_index(folder)? {
+            Some(index) => Ok(index.into()),
+            // Another process is making it at this moment, or has died over it.
+            None if self.inner.creates => Ok(Index::new().into()),
+            None => Err(Error::Index { path: self.index_path(), reason: "it is missing".to_owned() }),
+        }
     }
 
-    fn named(&self, selector: &Selector) -> String {
-        match selector {
-            Selector::Tag(tag) => format!("{self}:{tag}"),
-            Selector::Digest(digest) => format!("{self}@{digest}"),
-        }
+    fn index_path(&self) -> PathBuf {
+        self.inner.path.join(INDEX)
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Extent, Error> {
+        let file = match self.place(digest)? {
+            Some(place) => place.read(&digest.hex())?,
+            None => None,
+        };
+        let path = self.path(digest);
+        Extent::of(file.ok_or_else(|| Error::NoBlob(path.clone()))?, path)
+    }
+
+    fn root(&self) -> Option<Digest> {
+        self.root
     }
 }
 
@@ -388,20 +299,6 @@ fn read_index(folder: &Folder) -> Result<Option<Index>, Error> {
     Index::parse(&bytes).map(Some).map_err(|reason| Error::Index { path, reason })
 }
 
-/// Whether a blob that no index lists is a manifest: it says so, or has the field that all manifests have. An image's
-/// configuration has neither.
-fn is_manifest(bytes: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Outline {
-        media_type: Option<String>,
-        schema_version: Option<IgnoredAny>,
-    }
-    serde_json::from_slice(bytes).is_ok_and(|Outline { media_type, schema_version }| {
-        media_type.map_or(schema_version.is_some(), |text| MediaType::new(&text).is_manifest())
-    })
-}
-
 #[async_trait]
 impl Store for Layout {
     fn name(&self) -> String {
@@ -414,19 +311,19 @@ impl Store for Layout {
 
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let asked = selector.clone();
-        let doing = format!("reading manifest {}", self.named(selector));
-        self.run(doing, move |layout| layout.read_manifest(&asked)).await
+        let doing = format!("reading manifest {}", named(self, selector));
+        self.run(doing, move |layout| catalog::manifest(layout, &asked)).await
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
         let (asked, manifest) = (selector.clone(), manifest.clone());
-        let doing = format!("writing manifest {}", self.named(selector));
+        let doing = format!("writing manifest {}", named(self, selector));
         self.run(doing, move |layout| layout.put(&asked, &manifest)).await
     }
 
     async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {
         let asked = selector.clone();
-        let doing = format!("deleting {}", self.named(selector));
+        let doing = format!("deleting {}", named(self, selector));
         self.run(doing, move |layout| layout.remove(&asked)).await
     }
 
@@ -435,7 +332,7 @@ impl Store for Layout {
         subject: &'a Digest,
         artifact_type: Option<&'a str>,
     ) -> BoxStream<'a, Result<Vec<Descriptor>, StoreError>> {
-        stream::once(self.all_about(subject, artifact_type)).boxed()
+        stream::once(catalog::referrers(self, subject, artifact_type)).boxed()
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
@@ -458,29 +355,28 @@ impl Store for Layout {
     }
 
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let open = || {
-            let (file, path) = (self.blob(&blob.digest)?, self.path(&blob.digest));
-            let found = file.metadata().map_err(|error| Error::io(&path, error))?.len();
-            if found == blob.size {
-                return Ok((file, path));
-            }
-            Err(Error::Length { path, found, expected: blob.size })
-        };
-        let (file, path) = open().map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
-        Ok(content::stream(file, path, blob, range.start..range.end.min(blob.size)))
+        let content = self.blob(&blob.digest).and_then(|content| content.expect_length(blob.size));
+        let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
+        Ok(content.stream(blob, range.start..range.end.min(blob.size)))
     }
 
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = format!("writing blob {} to {self}", blob.digest);
         loop {
             let wanted = blob.clone();
-            let begun =
-                self.run(doing.clone(), move |layout| Partial::begin(layout.ready()?, &wanted)).await?;
+            let open = move |layout: &Self| {
+                let blobs = layout.ready()?.make("blobs")?;
+                let done = blobs.make(wanted.digest.algorithm().name())?;
+                Partial::begin(blobs, done, &wanted)
+            };
+            let begun = self.run(doing.clone(), open).await?;
             match begun {
                 (Begun::Existed, _) => return Ok(Opened::Existed),
                 (Begun::Busy, _) => tokio::time::sleep(PAUSE).await,
                 (Begun::Partial(partial), written) => {
-                    let placer = LayoutPlacer::new(doing.clone(), blob, *partial, written.all);
+                    let file = partial.file.try_clone().map_err(|error| Error::io(&self.inner.path, error));
+                    let file = file.map_err(|error| error.doing(&*doing))?;
+                    let placer = FilePlacer::new(doing.clone(), blob, (&file, 0), partial, written.all);
                     let placer = placer.map_err(|error| error.doing(doing))?;
                     return Ok(Opened::Placer(Box::new(placer)));
                 }

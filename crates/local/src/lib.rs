@@ -1,4 +1,5 @@
-//! Places on this machine: an OCI image layout directory as a [`Store`](store::Store).
+//! Places on this machine as a [`Store`](store::Store): OCI image layout directories, archives of images, and skopeo's
+//! directories.
 //!
 //! A [`Layout`] is read and written as the image specification says (image-layout.md): `oci-layout`, `index.json`, and
 //! `blobs/<algorithm>/<hex>`. What is being written lies in `blobs/.partial/` until it has proved right; whoever comes
@@ -22,7 +23,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod archive;
+mod catalog;
 mod content;
+mod directory;
 mod error;
 mod folder;
 mod index;
@@ -35,6 +39,8 @@ mod pieces;
 mod placer;
 mod sweep;
 
+pub use archive::{Archive, ArchiveFormat, ArchiveName, ArchiveNameError, NewArchive, Wanted};
+pub use directory::Directory;
 pub use error::Error;
 pub use layout::Layout;
 pub use name::{LayoutName, LayoutNameError};

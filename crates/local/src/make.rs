@@ -17,6 +17,9 @@ pub(crate) const MARKER: &str = "oci-layout";
 /// The one version there is.
 const VERSION: &str = "1.0.0";
 
+/// What the marker says.
+pub(crate) const CONTENT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
 /// The most that is read of the marker, in bytes.
 const MARKER_LIMIT: u64 = 64 << 10;
 
@@ -30,15 +33,20 @@ struct Marker {
 pub(crate) fn is_layout(folder: &Folder) -> Result<bool, Error> {
     let path = folder.path().join(MARKER);
     let Some(mut file) = folder.read(MARKER)? else { return Ok(false) };
-    let bytes = content::whole(&mut file, &path, MARKER_LIMIT)?;
-    let reason = match serde_json::from_slice::<Marker>(&bytes) {
-        Ok(marker) if marker.image_layout_version == VERSION => return Ok(true),
+    check(&content::whole(&mut file, &path, MARKER_LIMIT)?, &path)?;
+    Ok(true)
+}
+
+/// Makes sure that a marker is that of a layout of the known version.
+pub(crate) fn check(bytes: &[u8], path: &Path) -> Result<(), Error> {
+    let reason = match serde_json::from_slice::<Marker>(bytes) {
+        Ok(marker) if marker.image_layout_version == VERSION => return Ok(()),
         Ok(marker) => {
             format!("layout version {:?} is not known, only {VERSION}", marker.image_layout_version)
         }
         Err(error) => format!("it does not tell the layout's version: {error}"),
     };
-    Err(Error::Version { path, reason })
+    Err(Error::Version { path: path.to_owned(), reason })
 }
 
 /// Whether a layout may be made in a directory: nothing is there but what others have begun who make one.
@@ -61,7 +69,7 @@ pub(crate) fn layout(path: &Path) -> Result<(), Error> {
     let name = format!("{}.{}", temporary(), sweep::unique());
     let failed = |error| Error::io(path.join(&name), error);
     let Some(mut file) = folder.replace(&name)? else { return Err(Error::NoDirectory(path.to_owned())) };
-    let written = write!(file, "{{\"imageLayoutVersion\":\"{VERSION}\"}}").and_then(|()| file.sync_all());
+    let written = file.write_all(CONTENT.as_bytes()).and_then(|()| file.sync_all());
     if let Err(error) = written {
         let _ = folder.remove(&name);
         return Err(failed(error));

@@ -12,6 +12,8 @@ use oci::{Descriptor, Digest};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::journal::{self, Written};
+use crate::pieces::Pieces;
+use crate::placer::Ground;
 use crate::{content, sweep};
 
 /// The directory in `blobs`.
@@ -36,9 +38,11 @@ pub(crate) enum Begun {
 /// A partial file.
 #[derive(Debug)]
 pub(crate) struct Partial {
-    /// `blobs`.
-    blobs: Folder,
-    /// `blobs/.partial`.
+    /// The directory that `.partial` lies in.
+    base: Folder,
+    /// Where the blob goes.
+    done: Folder,
+    /// `.partial`.
     folder: Folder,
     name: String,
     digest: Digest,
@@ -71,17 +75,15 @@ fn written(folder: &Folder, name: &str, size: u64) -> Result<Written, Error> {
 }
 
 impl Partial {
-    /// Opens a blob's partial file, and tells what of it is written already.
-    pub(crate) fn begin(root: &Folder, blob: &Descriptor) -> Result<(Begun, Written), Error> {
-        let blobs = root.make("blobs")?;
-        let done = blobs.make(blob.digest.algorithm().name())?;
+    /// Opens the partial file, below `base`, of a blob that goes into `done`, and tells what of it is written already.
+    pub(crate) fn begin(base: Folder, done: Folder, blob: &Descriptor) -> Result<(Begun, Written), Error> {
         let is_done = || Ok::<_, Error>(done.length(&blob.digest.hex())? == Some(blob.size));
         if is_done()? {
             return Ok((Begun::Existed, Written::default()));
         }
         let name = name(&blob.digest);
         let (folder, file) = loop {
-            let folder = blobs.make(FOLDER)?;
+            let folder = base.make(FOLDER)?;
             match folder.lock(&name, true, false) {
                 Ok(Some(file)) => break (folder, file),
                 Ok(None) => return Ok((Begun::Busy, Written::default())),
@@ -90,10 +92,11 @@ impl Partial {
                 Err(error) => return Err(error),
             }
         };
-        let mut partial =
-            Self { blobs, folder, name, digest: blob.digest, file, journal: None, journaled: 0 };
         // It may have been finished while it was being opened.
-        if is_done()? {
+        let is_done = is_done()?;
+        let digest = blob.digest;
+        let mut partial = Self { base, done, folder, name, digest, file, journal: None, journaled: 0 };
+        if is_done {
             partial.remove()?;
             return Ok((Begun::Existed, Written::default()));
         }
@@ -106,7 +109,7 @@ impl Partial {
         if self.file.metadata().map_err(failed)?.len() == size {
             let written = written(&self.folder, &self.name, size)?;
             if written.all.bytes() > 0 {
-                self.rewrite(&written)?;
+                self.write_journal(&written)?;
                 return Ok(written);
             }
         }
@@ -117,25 +120,8 @@ impl Partial {
         Ok(Written::default())
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join(&self.name)
-    }
-
-    /// Appends records to the journal. Those that could not be written whole are written over the next time.
-    pub(crate) fn append(&mut self, records: &str) -> Result<(), Error> {
-        let journal = match &self.journal {
-            Some(journal) => Arc::clone(journal),
-            None => self.rewrite(&Written::default())?,
-        };
-        journal
-            .write_all_at(records.as_bytes(), self.journaled)
-            .map_err(|error| Error::io(self.folder.path().join(self.name.clone() + JOURNAL), error))?;
-        self.journaled += records.len() as u64;
-        Ok(())
-    }
-
     /// Writes the journal anew, and gives it.
-    pub(crate) fn rewrite(&mut self, written: &Written) -> Result<Arc<File>, Error> {
+    fn write_journal(&mut self, written: &Written) -> Result<Arc<File>, Error> {
         let text = journal::whole(&journal::boot(), written);
         let (name, new) = (self.name.clone() + JOURNAL, self.name.clone() + JOURNAL + ".new");
         let failed = |error| Error::io(self.folder.path().join(&new), error);
@@ -150,44 +136,69 @@ impl Partial {
         Ok(file)
     }
 
-    /// Flushes the file and gives it the blob's name.
-    pub(crate) fn finish(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|error| Error::io(self.path(), error))?;
-        let done = self.blobs.make(self.digest.algorithm().name())?;
-        self.folder.rename(&self.name, &done, &self.digest.hex())?;
-        self.remove_journal()
-    }
-
-    /// Removes the file and its journal.
-    pub(crate) fn remove(&self) -> Result<(), Error> {
-        self.folder.remove(&self.name)?;
-        self.remove_journal()
-    }
-
     fn remove_journal(&self) -> Result<(), Error> {
         if self.journal.is_some() {
             self.folder.remove(&(self.name.clone() + JOURNAL))?;
         }
-        self.blobs.tidy(FOLDER);
+        self.base.tidy(FOLDER);
         Ok(())
     }
 }
 
-/// Puts a small blob in its place at once, and durably.
-pub(crate) fn put(root: &Folder, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
-    let blobs = root.make("blobs")?;
-    let done = blobs.make(digest.algorithm().name())?;
-    let hex = digest.hex();
+impl Ground for Partial {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    /// Appends records to the journal. Those that could not be written whole are written over the next time.
+    fn save(&mut self, new: &Pieces) -> Result<(), Error> {
+        let records = journal::records(new);
+        let journal = match &self.journal {
+            Some(journal) => Arc::clone(journal),
+            None => self.write_journal(&Written::default())?,
+        };
+        journal
+            .write_all_at(records.as_bytes(), self.journaled)
+            .map_err(|error| Error::io(self.folder.path().join(self.name.clone() + JOURNAL), error))?;
+        self.journaled += records.len() as u64;
+        Ok(())
+    }
+
+    fn rewrite(&mut self, written: &Written) -> Result<Option<Arc<File>>, Error> {
+        self.write_journal(written).map(Some)
+    }
+
+    fn survives(&self) -> bool {
+        true
+    }
+
+    /// Flushes the file and gives it the blob's name.
+    fn finish(&mut self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| Error::io(self.path(), error))?;
+        self.folder.rename(&self.name, &self.done, &self.digest.hex())?;
+        self.remove_journal()
+    }
+
+    /// Removes the file and its journal.
+    fn remove(&mut self) -> Result<(), Error> {
+        self.folder.remove(&self.name)?;
+        self.remove_journal()
+    }
+}
+
+/// Puts a small content in its place at once, and durably: below `base` first, then in `done` as `to`.
+pub(crate) fn put(base: &Folder, done: &Folder, to: &str, content: (&Digest, &[u8])) -> Result<(), Error> {
+    let (digest, bytes) = content;
     let length = bytes.len() as u64;
-    if done.length(&hex)? == Some(length)
-        && let Some(mut file) = done.read(&hex)?
-        && content::whole(&mut file, &done.path().join(&hex), length)? == bytes
+    if done.length(to)? == Some(length)
+        && let Some(mut file) = done.read(to)?
+        && content::whole(&mut file, &done.path().join(to), length)? == bytes
     {
         return Ok(());
     }
     let name = format!("{}.{}", name(digest), sweep::unique());
     let (folder, file) = loop {
-        let folder = blobs.make(FOLDER)?;
+        let folder = base.make(FOLDER)?;
         if let Some(file) = folder.replace(&name)? {
             break (folder, file);
         }
@@ -196,11 +207,11 @@ pub(crate) fn put(root: &Folder, digest: &Digest, bytes: &[u8]) -> Result<(), Er
         .write_all_at(bytes, 0)
         .and_then(|()| file.sync_all())
         .map_err(|error| Error::io(folder.path().join(&name), error))
-        .and_then(|()| folder.rename(&name, &done, &hex));
+        .and_then(|()| folder.rename(&name, done, to));
     if written.is_err() {
         // What remains is removed when it is old, at the latest.
         let _ = folder.remove(&name);
     }
-    blobs.tidy(FOLDER);
+    base.tidy(FOLDER);
     written
 }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,8 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::content::PIECE;
 use crate::error::Error;
-use crate::journal::{self, Written};
-use crate::partial::Partial;
+use crate::journal::Written;
 use crate::pieces::Pieces;
 
 /// So many new bytes are worth a record in the journal.
@@ -32,15 +32,37 @@ const FLUSH: u64 = 64 << 20;
 /// So many bytes are read back and hashed in passing; more are left to a thread that may wait for the disk.
 const BEHIND: u64 = 1 << 20;
 
-/// A blob that is being written to its partial file.
-pub(crate) struct LayoutPlacer(Arc<Shared>);
+/// The place in a file that a blob is written to.
+pub(crate) trait Ground: Send {
+    /// What messages call it.
+    fn path(&self) -> PathBuf;
+
+    /// Notes what has been written, for whoever goes on with it.
+    fn save(&mut self, new: &Pieces) -> Result<(), Error>;
+
+    /// Notes anew all that has been written, and gives the file with the notes, if there is one that others can go on with.
+    fn rewrite(&mut self, written: &Written) -> Result<Option<Arc<File>>, Error>;
+
+    /// Whether what was flushed to the disk can be gone on with after the machine has died.
+    fn survives(&self) -> bool;
+
+    /// Makes the blob one that is there.
+    fn finish(&mut self) -> Result<(), Error>;
+
+    /// Drops what was written.
+    fn remove(&mut self) -> Result<(), Error>;
+}
+
+/// A blob that is being written to its place.
+pub(crate) struct FilePlacer(Arc<Shared>);
 
 struct Shared {
     /// What errors say.
     doing: String,
     blob: Descriptor,
-    /// The partial file, for those who need nothing else of it.
+    /// The file, and its byte that the blob begins with.
     file: File,
+    base: u64,
     state: Mutex<State>,
     hash: Arc<AsyncMutex<Verifier>>,
     flushing: Arc<AsyncMutex<()>>,
@@ -51,7 +73,7 @@ struct Shared {
 }
 
 struct State {
-    partial: Partial,
+    ground: Box<dyn Ground>,
     /// What is written or being written: nobody else writes it.
     taken: Pieces,
     written: Pieces,
@@ -63,17 +85,18 @@ struct State {
     ended: bool,
 }
 
-impl LayoutPlacer {
+impl FilePlacer {
     pub(crate) fn new(
         doing: String,
         blob: &Descriptor,
-        partial: Partial,
+        (file, base): (&File, u64),
+        ground: Box<dyn Ground>,
         written: Pieces,
     ) -> Result<Self, Error> {
-        let file = partial.file.try_clone().map_err(|error| Error::io(partial.path(), error))?;
+        let file = file.try_clone().map_err(|error| Error::io(ground.path(), error))?;
         let resumed = written.bytes() > 0;
         let state = State {
-            partial,
+            ground,
             taken: written.clone(),
             written,
             unsaved: Pieces::default(),
@@ -84,6 +107,7 @@ impl LayoutPlacer {
             doing,
             blob: blob.clone(),
             file,
+            base,
             state: Mutex::new(state),
             hash: Arc::new(AsyncMutex::new(Verifier::new(blob))),
             flushing: Arc::default(),
@@ -96,7 +120,7 @@ impl LayoutPlacer {
 }
 
 #[async_trait]
-impl Placer for LayoutPlacer {
+impl Placer for FilePlacer {
     fn missing(&self) -> Vec<Range<u64>> {
         self.0.state().written.gaps(0..self.0.blob.size)
     }
@@ -119,11 +143,11 @@ impl Placer for LayoutPlacer {
         let mut state = self.0.state();
         state.ended = true;
         // What cannot be removed now is removed when it is old.
-        let _ = state.partial.remove();
+        let _ = state.ground.remove();
     }
 }
 
-impl Drop for LayoutPlacer {
+impl Drop for FilePlacer {
     fn drop(&mut self) {
         self.0.stopped.store(true, Ordering::Relaxed);
         // What is not in the journal is fetched again, no more.
@@ -137,7 +161,7 @@ impl State {
         if self.ended || self.unsaved.bytes() == 0 {
             return Ok(());
         }
-        self.partial.append(&journal::records(&self.unsaved))?;
+        self.ground.save(&self.unsaved)?;
         self.unsaved = Pieces::default();
         Ok(())
     }
@@ -154,7 +178,7 @@ impl Shared {
     }
 
     fn io(&self, error: std::io::Error) -> Error {
-        Error::io(self.state().partial.path(), error)
+        Error::io(self.state().ground.path(), error)
     }
 
     fn write_at(self: &Arc<Self>, at: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -169,7 +193,7 @@ impl Shared {
             gaps
         };
         for (index, gap) in gaps.iter().enumerate() {
-            if let Err(error) = self.file.write_all_at(&bytes[within(gap, at)], gap.start) {
+            if let Err(error) = self.file.write_all_at(&bytes[within(gap, at)], self.base + gap.start) {
                 let mut state = self.state();
                 gaps[index..].iter().for_each(|gap| state.taken.remove(gap));
                 drop(state);
@@ -238,7 +262,7 @@ impl Shared {
             let length =
                 usize::try_from(end - hash.seen()).map_or(buffer.len(), |left| left.min(buffer.len()));
             let bytes = &mut buffer[..length];
-            self.file.read_exact_at(bytes, hash.seen()).map_err(|error| self.io(error))?;
+            self.file.read_exact_at(bytes, self.base + hash.seen()).map_err(|error| self.io(error))?;
             hash.update(bytes)?;
         }
         Ok(())
@@ -246,7 +270,11 @@ impl Shared {
 
     /// Begins to flush to the disk what has come, when it is enough, and nobody is at it.
     fn flush_ahead(self: &Arc<Self>) {
-        if self.state().unflushed < FLUSH {
+        let due = {
+            let state = self.state();
+            state.unflushed >= FLUSH && state.ground.survives()
+        };
+        if !due {
             return;
         }
         let Ok(turn) = Arc::clone(&self.flushing).try_lock_owned() else { return };
@@ -270,10 +298,10 @@ impl Shared {
             return Ok(());
         }
         let written = Written { all: state.written.clone(), flushed };
-        let journal = state.partial.rewrite(&written)?;
+        let notes = state.ground.rewrite(&written)?;
         state.unsaved = Pieces::default();
         drop(state);
-        journal.sync_data().map_err(|error| self.io(error))
+        notes.map_or(Ok(()), |notes| notes.sync_data().map_err(|error| self.io(error)))
     }
 
     /// Hashes the rest, and completes the blob if it is right. Blocks.
@@ -289,11 +317,11 @@ impl Shared {
         let mut state = self.state();
         if let Err(error) = verified {
             state.ended = true;
-            state.partial.remove()?;
+            state.ground.remove()?;
             let is_old = self.resumed && matches!(error, VerifyError::Mismatch { .. });
             return Err(if is_old { Error::Damaged } else { error.into() });
         }
-        state.partial.finish()?;
+        state.ground.finish()?;
         state.ended = true;
         Ok(())
     }

@@ -16,10 +16,9 @@ pub(crate) fn unique() -> String {
     format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes what lies in `blobs/.partial` and is old, unless somebody has it open.
-pub(crate) fn old(root: &Folder) -> Result<(), Error> {
-    let Some(blobs) = root.folder("blobs")? else { return Ok(()) };
-    let Some(folder) = blobs.folder(FOLDER)? else { return Ok(()) };
+/// Removes what lies in `.partial` below `base` and is old, unless somebody has it open.
+pub(crate) fn old(base: &Folder) -> Result<(), Error> {
+    let Some(folder) = base.folder(FOLDER)? else { return Ok(()) };
     let now = SystemTime::now();
     for name in folder.names()? {
         let changed = folder.changed(&name)?;
@@ -39,6 +38,6 @@ pub(crate) fn old(root: &Folder) -> Result<(), Error> {
             folder.remove(&(name + JOURNAL))?;
         }
     }
-    blobs.tidy(FOLDER);
+    base.tidy(FOLDER);
     Ok(())
 }

@@ -43,6 +43,10 @@ known! {
     DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json";
     /// Docker's layer: tar and gzip.
     DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker's layer: a plain tar.
+    DOCKER_LAYER_TAR = "application/vnd.docker.image.rootfs.diff.tar";
+    /// Docker's layer: tar and zstd.
+    DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     /// Docker's manifest, version 2 schema 1, unsigned.
     DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json";
     /// Docker's manifest, version 2 schema 1, signed.

@@ -135,6 +135,28 @@ pub trait Store: Debug + Send + Sync {
     /// [`Kind::Denied`] and the like if it may not be written.
     async fn write(&self, blob: &Descriptor, origin: Option<&Repository>) -> Result<Opened, Error>;
 
+    /// Hears what is about to be written, in the order in which it would best be: for a place that lays its content out
+    /// before the first byte. Those that do not come are missing in the end; others may come besides.
+    ///
+    /// # Errors
+    /// If the place cannot be written to.
+    async fn lay_out(&self, _: &[Descriptor]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether blobs have to come one after another, as they were laid out.
+    fn in_order(&self) -> bool {
+        false
+    }
+
+    /// Hears that nothing more is written. A place that is complete only as a whole, as an archive is, becomes so now.
+    ///
+    /// # Errors
+    /// If the place could not be completed; what was there before is there still.
+    async fn finish(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// How many bytes of a blob an earlier attempt left here that [`write`](Self::write) hopes to go on with, as far as
     /// this is known without asking anybody.
     async fn kept(&self, _: &Descriptor) -> u64 {

@@ -102,8 +102,9 @@ impl Transfer {
             run.observer.event(&Event::TagSkipped(tag));
             note(&|summary| summary.skipped += 1);
         };
+        let at_once = if run.destination.in_order() { 1 } else { run.options.jobs.get() };
         self.tags()
-            .try_for_each_concurrent(run.options.jobs.get(), async |tag: Tag| {
+            .try_for_each_concurrent(at_once, async |tag: Tag| {
                 if taken.contains(&tag) {
                     skip(&tag);
                     return Ok(());

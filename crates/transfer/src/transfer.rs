@@ -1,7 +1,7 @@
 //! Copies graphs from one store to another.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::bandwidth::Bandwidth;
 use crate::blob::{Splits, WINDOW};
-use crate::graph::existing;
+use crate::graph::{Graph, existing};
 use crate::memo::Memo;
 use crate::paced::Paced;
-use crate::plan::waves;
+use crate::plan::{Plan, plan, waves};
 use crate::survey::{Answer, Finding, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
@@ -177,6 +177,14 @@ impl Transfer {
         Ok(copied)
     }
 
+    /// Completes a destination that is complete only as a whole, as an archive is; nothing may be copied after that.
+    ///
+    /// # Errors
+    /// [`Error::Destination`]; what was there before is there still.
+    pub async fn finish(&self) -> Result<(), Error> {
+        self.run.destination.finish().await.map_err(Error::Destination)
+    }
+
     /// Copies one blob. `None` if another copy of the same run has seen to it.
     ///
     /// # Errors
@@ -269,6 +277,7 @@ impl Run {
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root).await?;
+        self.destination.lay_out(&contents(&graph)).await.map_err(Error::Destination)?;
         self.bring_all(findings, copied).await?;
         for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
@@ -291,15 +300,19 @@ impl Run {
         copied: &mut Copied,
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
-        let mut all_found = false;
+        let (ordered, mut all_found) = (self.destination.in_order(), false);
         let mut waiting = BTreeMap::new();
         let mut tasks = JoinSet::new();
         // All that are known, so that the largest is among them.
         let mut findings = findings.ready_chunks(FINDINGS);
         let outcome = loop {
             // Where something is there from an earlier attempt, it is told before it goes on.
-            let room = if all_found { self.options.jobs.get() } else { self.room_beside_questions() };
-            while (all_found || kept == 0)
+            let room = match all_found {
+                true if ordered => 1,
+                true => self.options.jobs.get(),
+                false => self.room_beside_questions(),
+            };
+            while (all_found || kept == 0 && !ordered)
                 && tasks.len() < room
                 && let Some((_, step)) = waiting.pop_first()
             {
@@ -366,6 +379,15 @@ impl Run {
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
         Ok(())
     }
+}
+
+/// Everything that a graph consists of, in the order in which it is brought: blobs, children, the root.
+fn contents(graph: &Graph) -> Vec<Descriptor> {
+    let Plan { blobs, waves, .. } = plan(graph, &HashSet::new(), None);
+    let manifests =
+        waves.iter().flatten().chain([&graph.root]).filter_map(|digest| graph.manifests.get(digest));
+    let blobs = blobs.into_iter().map(|step| step.blob);
+    blobs.chain(manifests.map(|node| node.manifest.descriptor())).collect()
 }
 
 impl std::fmt::Debug for Run {

@@ -65,6 +65,16 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
         }
     }
+    if let Place::Archive(name) = &to
+        && args.no_clobber
+        && name.file().exists()
+    {
+        return Err(Failure::new(format_args!(
+            "{} is there, and --no-clobber leaves it alone",
+            to.repository()
+        ))
+        .hint("an archive is written as a whole"));
+    }
     if args.output.wants_json() && !args.dry_run {
         return Err(Failure::new("a copy has no result to print as JSON")
             .hint("--json and --jq are for --dry-run; --progress json tells what a copy does"));
@@ -103,6 +113,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     progress.log(&format!("Copying from {} to {}", args.source, args.destination));
     let Some([from, to]) = &ends.image else {
         let copied = transfer.copy_tags().await?;
+        transfer.finish().await?;
         progress.finish(&format!(
             "{} tags copied, {} were there, {} skipped: {} blobs moved ({}), {} mounted, {} were there",
             copied.copied,
@@ -116,6 +127,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         return Ok(());
     };
     let copied = transfer.copy(from, to).await?;
+    transfer.finish().await?;
     progress.finish(&format!(
         "{} blobs moved ({}), {} mounted, {} were there",
         copied.moved,

@@ -55,9 +55,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
             (referrers, via)
         }
-        Place::Layout(_) => {
+        Place::Layout(_) | Place::Archive(_) | Place::Directory(_) => {
             let pages: Vec<_> = store.referrers(&subject, artifact_type).try_collect().await?;
-            (pages.concat(), "layout")
+            (pages.concat(), if matches!(place, Place::Layout(_)) { "layout" } else { "archive" })
         }
     };
     referrers.truncate(limit);

@@ -25,6 +25,7 @@ mod man;
 mod memory;
 mod pace;
 mod peers;
+mod places;
 mod progress;
 mod proxies;
 mod ratelimit;

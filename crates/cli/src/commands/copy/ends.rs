@@ -1,8 +1,9 @@
 //! Where a copy goes from and to.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use local::{Layout, LayoutName};
+use local::{ArchiveFormat, ArchiveName, Directory, Layout, NewArchive, Wanted};
 use oci::{Reference, Selector, Tag};
 use store::Store;
 
@@ -25,14 +26,23 @@ impl Ends {
         let Source { store, selector, .. } = from.clone().open(source)?;
         let name = match to {
             Place::Registry(reference) => reference.selector(),
-            Place::Layout(name) => match (name.selector(), tag(from, &selector)) {
-                (Some(named), _) => named.clone(),
-                (None, Some(tag)) => tag.into(),
-                (None, None) => match source.settings.platform.one() {
-                    Some(platform) => transfer::select(&*store, &selector, platform).await?.digest().into(),
-                    None => selector.clone(),
-                },
+            Place::Layout(name) => match name.selector() {
+                Some(named) => named.clone(),
+                None => own_name(source, &*store, from, &selector).await?,
             },
+            Place::Archive(name) => {
+                match (name.wanted(), name.tag()) {
+                    (Some(Wanted::Selector(named)), _) => named.clone(),
+                    (Some(Wanted::Name(_)), Some(tag)) => tag.into(),
+                    (Some(Wanted::Name(_)), None) => Tag::latest().into(),
+                    (Some(Wanted::Position(_)), _) => {
+                        return Err(Failure::new(format_args!("{name} does not say what the image is to be called"))
+                        .hint("a position tells what is read; write a name, such as docker-archive:FILE:app:1.0"));
+                    }
+                    (None, _) => own_name(source, &*store, from, &selector).await?,
+                }
+            }
+            Place::Directory(_) => root_digest(source, &*store, &selector).await?,
         };
         let root = Some(&name);
         Ok(Self {
@@ -54,8 +64,31 @@ fn tag(from: &Place, selector: &Selector) -> Option<Tag> {
     match (from, selector) {
         (_, Selector::Tag(tag)) => Some(tag.clone()),
         (Place::Registry(reference), Selector::Digest(_)) => reference.tag().cloned(),
-        (Place::Layout(_), Selector::Digest(_)) => None,
+        (Place::Archive(name), Selector::Digest(_)) => name.tag(),
+        (Place::Layout(_) | Place::Directory(_), Selector::Digest(_)) => None,
     }
+}
+
+/// What the source is called in a place that is not told how to call it: its tag, or its digest.
+async fn own_name(
+    source: &Context,
+    store: &dyn Store,
+    from: &Place,
+    selector: &Selector,
+) -> Result<Selector, Failure> {
+    match tag(from, selector) {
+        Some(tag) => Ok(tag.into()),
+        None => root_digest(source, store, selector).await,
+    }
+}
+
+/// The digest of what is copied.
+async fn root_digest(source: &Context, store: &dyn Store, selector: &Selector) -> Result<Selector, Failure> {
+    Ok(match (source.settings.platform.one(), selector) {
+        (Some(platform), _) => transfer::select(store, selector, platform).await?.digest().into(),
+        (None, Selector::Digest(_)) => selector.clone(),
+        (None, Selector::Tag(_)) => store.resolve(selector).await?.digest.into(),
+    })
 }
 
 fn destination(
@@ -67,19 +100,59 @@ fn destination(
         Place::Registry(reference) => {
             let origin = match from {
                 Place::Registry(from) => Some(from),
-                Place::Layout(_) => None,
+                Place::Layout(_) | Place::Archive(_) | Place::Directory(_) => None,
             };
             let store = context.store(reference.repository())?;
             Ok(Arc::new(store.for_push(origin.map(Reference::repository))))
         }
-        Place::Layout(name) => layout(name, root),
+        Place::Layout(name) => {
+            let layout = Layout::create(name.directory())?;
+            Ok(match root {
+                Some(Selector::Digest(digest)) => Arc::new(layout.with_root(*digest)),
+                _ => Arc::new(layout),
+            })
+        }
+        Place::Archive(name) => archive(context, name, from, root),
+        Place::Directory(path) => {
+            let Some(root) = root else {
+                return Err(Failure::new(format_args!("dir:{path} holds one image, not all tags"))
+                    .hint("`oci:DIR` and `oci-archive:FILE` hold any number of tags"));
+            };
+            let directory = Directory::create(path)?;
+            Ok(match root {
+                Selector::Digest(digest) => Arc::new(directory.with_root(*digest)),
+                Selector::Tag(_) => Arc::new(directory),
+            })
+        }
     }
 }
 
-fn layout(name: &LayoutName, root: Option<&Selector>) -> Result<Arc<dyn Store>, Failure> {
-    let layout = Layout::create(name.directory())?;
-    Ok(Arc::new(match root {
-        Some(Selector::Digest(digest)) => layout.with_root(*digest),
-        _ => layout,
-    }))
+fn archive(
+    context: &Context,
+    name: &ArchiveName,
+    from: &Place,
+    root: Option<&Selector>,
+) -> Result<Arc<dyn Store>, Failure> {
+    let format = name.format();
+    if format == ArchiveFormat::Docker && root.is_none() {
+        return Err(Failure::new(format_args!("{name} holds one image, not all tags"))
+            .hint("`oci-archive:FILE` holds any number of tags"));
+    }
+    let archive = if name.file() == Path::new("-") {
+        NewArchive::stream(format, context.ui.writer()?)
+    } else {
+        NewArchive::create(format, name.file())?
+    };
+    let archive = match (name.wanted(), from, root) {
+        (Some(Wanted::Name(typed)), ..) => archive.with_docker_name(&typed.parse()?),
+        // As docker would have it after a pull.
+        (_, Place::Registry(from), Some(Selector::Tag(tag))) if format == ArchiveFormat::Docker => {
+            archive.with_docker_name(&Reference::new(from.repository().clone(), tag.clone().into()))
+        }
+        _ => archive,
+    };
+    Ok(match root {
+        Some(Selector::Digest(digest)) => Arc::new(archive.with_root(*digest)),
+        _ => Arc::new(archive),
+    })
 }

@@ -1,0 +1,161 @@
+//! What `docker save` writes besides, or instead of, an OCI image layout: `manifest.json`, configs, and layers as tar files
+//! (moby, image/tarexport).
+//!
+//! Such an image has no manifest with digests. The one that is made here is docker's schema 2, always the same for the same
+//! archive: an uncompressed layer's digest is the diff ID that the config gives; a compressed one is known by its name, or is
+//! hashed.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use layer::Compression;
+use oci::{Algorithm, Descriptor, Digest, MediaType, Reference, Tag};
+use serde::Deserialize;
+
+use super::table::Table;
+use crate::content::{Extent, PIECE};
+use crate::error::Error;
+use crate::index::Index;
+
+/// The list of images.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// The most that is read of the list, and of a config, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// An image of the list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+/// What is used of a config (image specification, config.md).
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Vec<Digest>,
+}
+
+/// Images with the manifests that were made for them.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) index: Index,
+    pub(super) manifests: HashMap<Digest, Bytes>,
+    pub(super) blobs: HashMap<Digest, Extent>,
+    /// The manifests in the order of the list.
+    pub(super) order: Vec<Digest>,
+}
+
+/// The images that the list has.
+pub(super) fn list(table: &Table, path: &Path) -> Result<Vec<Listed>, Error> {
+    let Some(content) = table.find(MANIFEST) else { return Ok(Vec::new()) };
+    serde_json::from_slice(&content.whole(LIMIT)?)
+        .map_err(|error| Error::archive(path, format!("{MANIFEST}: {error}")))
+}
+
+/// Makes manifests for images.
+pub(super) fn make(table: &Table, path: &Path, listed: &[Listed]) -> Result<Made, Error> {
+    let mut made =
+        Made { index: Index::new(), manifests: HashMap::new(), blobs: HashMap::new(), order: Vec::new() };
+    for image in listed {
+        let descriptor = made.image(table, path, image)?;
+        made.order.push(descriptor.digest);
+        let failed = |error: serde_json::Error| Error::io(path, error);
+        made.index.add(&descriptor).map_err(failed)?;
+        for name in image.repo_tags.iter().flatten() {
+            made.index.name_in_full(name, &descriptor).map_err(failed)?;
+        }
+    }
+    Ok(made)
+}
+
+impl Made {
+    fn image(&mut self, table: &Table, path: &Path, image: &Listed) -> Result<Descriptor, Error> {
+        let wrong = |reason: String| Error::archive(path, reason);
+        let find = |name: &str| {
+            let missing = || wrong(format!("{MANIFEST} names {name}, which is not there"));
+            table.find(name).ok_or_else(missing)
+        };
+        let content = find(&image.config)?;
+        let bytes = content.whole(LIMIT)?;
+        let config = Descriptor::of(MediaType::DOCKER_CONFIG, Algorithm::Sha256, &bytes);
+        self.blobs.insert(config.digest, content);
+        let parsed: Config =
+            serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{}: {error}", image.config)))?;
+        let (names, diff_ids) = (image.layers.as_deref().unwrap_or_default(), parsed.rootfs.diff_ids);
+        if names.len() != diff_ids.len() {
+            let (layers, ids) = (names.len(), diff_ids.len());
+            return Err(wrong(format!(
+                "{MANIFEST} has {layers} layers for {}, its config {ids}",
+                image.config
+            )));
+        }
+        let mut layers = Vec::new();
+        for (name, diff_id) in names.iter().zip(diff_ids) {
+            let layer = find(name)?;
+            let start = layer.read(0..layer.length.min(8))?;
+            let media_type = match Compression::of(&start) {
+                Compression::None => MediaType::DOCKER_LAYER_TAR,
+                Compression::Gzip => MediaType::DOCKER_LAYER,
+                Compression::Zstd => MediaType::DOCKER_LAYER_ZSTD,
+            };
+            let digest = match named(name) {
+                _ if media_type == MediaType::DOCKER_LAYER_TAR => diff_id,
+                // Some name a compressed layer after what is in it.
+                Some(digest) if digest != diff_id => digest,
+                _ => hash(&layer)?,
+            };
+            layers.push(Descriptor::new(media_type, digest, layer.length));
+            self.blobs.insert(digest, layer);
+        }
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::DOCKER_MANIFEST.as_str(),
+            "config": config,
+            "layers": layers,
+        });
+        let raw = Bytes::from(manifest.to_string());
+        let descriptor = Descriptor::of(MediaType::DOCKER_MANIFEST, Algorithm::Sha256, &raw);
+        self.manifests.insert(descriptor.digest, raw);
+        Ok(descriptor)
+    }
+}
+
+/// The digest that a file is named after: `blobs/sha256/<hex>` as in a layout, `<hex>.tar.gz` as crane writes it. If it is
+/// wrong, whoever reads the blob hears of it.
+fn named(name: &str) -> Option<Digest> {
+    let last = name.rsplit('/').next()?;
+    let hex = last.split('.').next()?;
+    format!("sha256:{hex}").parse().ok()
+}
+
+fn hash(content: &Extent) -> Result<Digest, Error> {
+    let mut hasher = Algorithm::Sha256.hasher();
+    let mut at = 0;
+    while at < content.length {
+        let end = content.length.min(at + PIECE);
+        hasher.update(&content.read(at..end)?);
+        at = end;
+    }
+    Ok(hasher.finish())
+}
+
+/// A name as containerd writes it, in full, and as docker shows it: without the parts of Docker Hub that go without saying.
+pub(super) fn names(name: &Reference) -> (String, String) {
+    let tag = name.tag().map_or("latest", Tag::as_str);
+    let repository = name.repository().to_string();
+    let Some(short) = repository.strip_prefix("index.docker.io/") else {
+        let full = format!("{repository}:{tag}");
+        return (full.clone(), full);
+    };
+    let familiar = short.strip_prefix("library/").unwrap_or(short);
+    (format!("docker.io/{short}:{tag}"), format!("{familiar}:{tag}"))
+}
