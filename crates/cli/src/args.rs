@@ -72,6 +72,7 @@ pub(crate) enum Command {
     Digest(commands::digest::Args),
     Doctor(commands::doctor::Args),
     Export(commands::export::Args),
+    Layout(commands::layout::Args),
     Ls(commands::ls::Args),
     Man(commands::man::Args),
     Manifest(commands::manifest::Args),

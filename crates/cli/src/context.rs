@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::{Keychain, Locations};
+use local::Daemon;
 use oci::Repository;
 use registry::{Client, Options, RegistryStore};
 use tempfile::TempDir;
@@ -100,8 +101,13 @@ impl Context {
     }
 
     /// Takes apart what was typed and opens it to read from.
-    pub(crate) fn open(&self, typed: &str) -> Result<Source, Failure> {
-        self.place(typed)?.open(self)
+    pub(crate) async fn open(&self, typed: &str) -> Result<Source, Failure> {
+        self.place(typed)?.open(self).await
+    }
+
+    /// The docker daemon of this machine, or that of `$DOCKER_HOST`.
+    pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
+        Daemon::at(self.settings.docker_host.as_deref()).map_err(Failure::new)
     }
 
     /// A temporary folder that is gone when the program ends, however it ends.

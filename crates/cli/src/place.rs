@@ -20,6 +20,8 @@ pub(crate) enum Place {
     Archive(ArchiveName),
     /// In a directory as skopeo writes it, alone.
     Directory(String),
+    /// At a docker daemon.
+    Daemon(Reference),
 }
 
 /// What is read from.
@@ -47,9 +49,14 @@ impl Place {
             return Ok(Self::Registry(Reference::new(repository, Tag::latest().into())));
         };
         if place.is_one_image() {
-            return Err(Failure::new(format_args!("{text} names one image, not all that is there")).hint(
-                "leave out what follows the last colon; a directory whose name has one ends with `/`",
-            ));
+            let (kind, mend) = match place {
+                Self::Layout(_) => {
+                    ("a layout", "leave out the tag; a directory whose name has a colon ends with `/`")
+                }
+                Self::Daemon(_) => ("a repository", "`docker images` lists what a daemon has"),
+                _ => ("an archive", "leave out what follows the file's name"),
+            };
+            return Err(Failure::new(format_args!("{text} names one image, not {kind}")).hint(mend));
         }
         Ok(place)
     }
@@ -65,6 +72,7 @@ impl Place {
                 return Err(Failure::new(format_args!("could not parse {text}: it names no directory")));
             }
             "dir" => Self::Directory(rest.to_owned()),
+            "docker-daemon" => Self::Daemon(rest.parse()?),
             _ => return Ok(None),
         }))
     }
@@ -76,6 +84,7 @@ impl Place {
             Self::Layout(name) => name.selector().is_some(),
             Self::Archive(name) => name.wanted().is_some(),
             Self::Directory(_) => false,
+            Self::Daemon(_) => true,
         }
     }
 
@@ -88,7 +97,7 @@ impl Place {
                 Wanted::Selector(selector) => digest_of(selector),
                 Wanted::Name(_) | Wanted::Position(_) => None,
             },
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::Daemon(_) => None,
         }
     }
 
@@ -101,6 +110,7 @@ impl Place {
             Self::Layout(name) => name.with(selector.clone()).to_string(),
             Self::Archive(name) => name.with(selector.clone()).to_string(),
             Self::Directory(path) => format!("dir:{path}"),
+            Self::Daemon(name) => format!("docker-daemon:{name}"),
         }
     }
 
@@ -111,20 +121,21 @@ impl Place {
             Self::Layout(name) => name.without_selector().to_string(),
             Self::Archive(name) => name.without_wanted().to_string(),
             Self::Directory(path) => format!("dir:{path}"),
+            Self::Daemon(name) => format!("docker-daemon:{name}"),
         }
     }
 
     /// Opens it to read from, and finds out what is meant in it.
-    pub(crate) fn open(self, context: &Context) -> Result<Source, Failure> {
+    pub(crate) async fn open(self, context: &Context) -> Result<Source, Failure> {
         let (store, selector): (Arc<dyn Store>, _) = match &self {
-            Self::Registry(reference) => (self.store(context)?, reference.selector()),
+            Self::Registry(reference) => (self.store(context).await?, reference.selector()),
             Self::Layout(name) => {
                 let layout = Layout::open(name.directory())?;
                 let selector = name.selector().cloned().map_or_else(|| layout.only(), Ok)?;
                 (Arc::new(layout), selector)
             }
             Self::Archive(name) => {
-                let archive = Archive::open(name.format(), name.file())?;
+                let archive = Archive::open(name.format(), name.file()).await?;
                 let selector = archive.find(name.wanted())?;
                 (Arc::new(archive), selector)
             }
@@ -133,17 +144,23 @@ impl Place {
                 let selector = directory.only()?;
                 (Arc::new(directory), selector)
             }
+            Self::Daemon(name) => {
+                let archive = context.daemon()?.save(name).await?;
+                let selector = archive.find(None)?;
+                (Arc::new(archive), selector)
+            }
         };
         Ok(Source { store, selector, place: self })
     }
 
     /// Opens the repository, or the place on this machine, to read from.
-    pub(crate) fn store(&self, context: &Context) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) async fn store(&self, context: &Context) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
             Self::Registry(reference) => Arc::new(context.store(reference.repository())?),
             Self::Layout(name) => Arc::new(Layout::open(name.directory())?),
-            Self::Archive(name) => Arc::new(Archive::open(name.format(), name.file())?),
+            Self::Archive(name) => Arc::new(Archive::open(name.format(), name.file()).await?),
             Self::Directory(path) => Arc::new(Directory::open(path)?),
+            Self::Daemon(name) => Arc::new(context.daemon()?.save(name).await?),
         })
     }
 }
@@ -177,6 +194,7 @@ mod tests {
             Place::Layout(name) => name.to_string(),
             Place::Archive(name) => name.to_string(),
             Place::Directory(path) => format!("dir:{path}"),
+            Place::Daemon(name) => format!("docker-daemon:{name}"),
         };
         for (text, meant) in [
             ("nginx:1", "index.docker.io/library/nginx:1"),

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<NonZeroUsize>,
     /// A body that moves nothing for so long is asked for anew (`HOIST_STALL_SECONDS`); `None` leaves it to the client.
     pub(crate) stall: Option<Duration>,
+    /// Where the docker daemon listens (`DOCKER_HOST`); `None` is this machine's own place for it.
+    pub(crate) docker_host: Option<String>,
 }
 
 impl Settings {
@@ -50,6 +52,7 @@ impl Settings {
             nondistributable: global.allow_nondistributable_artifacts,
             jobs: None,
             stall: variable("HOIST_STALL_SECONDS").map(|text| seconds(&text)).transpose()?,
+            docker_host: variable("DOCKER_HOST"),
         })
     }
 }

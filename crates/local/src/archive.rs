@@ -10,6 +10,8 @@ mod table;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::BufRead;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::error::Error;
 use crate::index::Index;
 use crate::make;
 
+pub(crate) use docker::names as docker_names;
 pub use name::{ArchiveFormat, ArchiveName, ArchiveNameError, Wanted};
 pub use new::NewArchive;
 use table::Table;
@@ -51,7 +54,8 @@ pub struct Archive {
 
 #[derive(Debug)]
 struct Inner {
-    format: ArchiveFormat,
+    /// What messages call it.
+    label: String,
     path: PathBuf,
     table: Table,
     index: Arc<Index>,
@@ -63,23 +67,44 @@ struct Inner {
 }
 
 impl Archive {
-    /// Opens an archive; `-` is standard input. Blocks as long as that takes.
+    /// Opens an archive; `-` is standard input.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is none, [`Kind::Invalid`] if it is none of this format, or not whole.
-    pub fn open(format: ArchiveFormat, path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        Self::read(format, path)
-            .map_err(|error| error.doing(format!("opening {}:{}", format.prefix(), path.display())))
+    pub async fn open(format: ArchiveFormat, path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_owned();
+        let doing = format!("opening {}:{}", format.prefix(), path.display());
+        let open = move |(): &()| {
+            let file = if path == Path::new("-") {
+                spool::spool(std::io::stdin().lock(), &path)?
+            } else {
+                spool::open(&path)?
+            };
+            Self::read(format, file, &path)
+        };
+        catalog::run(&(), doing, open).await
     }
 
-    fn read(format: ArchiveFormat, path: &Path) -> Result<Self, Error> {
-        let file = if path == Path::new("-") {
-            spool::spool(std::io::stdin().lock(), path)?
-        } else {
-            spool::open(path)?
+    /// Opens what docker saves as it comes.
+    pub(crate) async fn of_docker(
+        reader: impl BufRead + Send + 'static,
+        label: String,
+    ) -> Result<Self, StoreError> {
+        let (path, doing) = (PathBuf::from(&label), format!("opening {label}"));
+        let open = move |(): &()| {
+            let file = spool::spool(reader, &path)?;
+            let mut archive = Self::read(ArchiveFormat::Docker, file, &path)?;
+            if let Some(inner) = Arc::get_mut(&mut archive.inner) {
+                inner.label = label;
+            }
+            Ok(archive)
         };
+        catalog::run(&(), doing, open).await
+    }
+
+    fn read(format: ArchiveFormat, file: File, path: &Path) -> Result<Self, Error> {
         let table = Table::scan(file, path)?;
+        let label = format!("{}:{}", format.prefix(), path.display());
         let inner = match (table.find(make::MARKER), table.find(INDEX)) {
             (Some(marker), Some(index)) => {
                 make::check(&marker.whole(INDEX_LIMIT)?, &marker.path)?;
@@ -87,7 +112,7 @@ impl Archive {
                     .map_err(|reason| Error::Index { path: index.path, reason })?;
                 let order = index.descriptors().map(|entry| entry.digest).collect();
                 let (made, blobs) = (HashMap::new(), HashMap::new());
-                Inner { format, path: path.to_owned(), table, index: index.into(), order, made, blobs }
+                Inner { label, path: path.to_owned(), table, index: index.into(), order, made, blobs }
             }
             _ if format == ArchiveFormat::Oci => {
                 let reason = if table.find(docker::MANIFEST).is_some() {
@@ -104,7 +129,7 @@ impl Archive {
                 }
                 let made = docker::make(&table, path, &listed)?;
                 Inner {
-                    format,
+                    label,
                     path: path.to_owned(),
                     table,
                     index: made.index.into(),
@@ -166,7 +191,7 @@ impl Archive {
 
 impl fmt::Display for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.inner.format.prefix(), self.inner.path.display())
+        f.write_str(&self.inner.label)
     }
 }
 

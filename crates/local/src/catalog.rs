@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::index::{Found, Index};
 
 /// The most that is read of a manifest, in bytes: as of a registry.
-const MANIFEST_LIMIT: u64 = 4 << 20;
+pub(crate) const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// A list of manifests, and the contents that it leads to.
 pub(crate) trait Catalog {
@@ -85,7 +85,7 @@ pub(crate) fn manifest(catalog: &impl Catalog, selector: &Selector) -> Result<Ma
 
 /// Whether a blob that no index lists is a manifest: it says so, or has the field that all manifests have. An image's
 /// configuration has neither.
-fn is_manifest(bytes: &[u8]) -> bool {
+pub(crate) fn is_manifest(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Outline {

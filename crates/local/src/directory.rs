@@ -167,16 +167,21 @@ impl Directory {
 
 /// Makes sure that an image may be put into a directory: it is empty but for what has been begun, or has one already.
 fn check(folder: &Folder) -> Result<(), Error> {
-    let path = folder.path().join(VERSION);
-    let Some(mut file) = folder.read(VERSION)? else {
-        let vacant = folder.names()?.iter().all(|name| name == partial::FOLDER);
-        return if vacant { Ok(()) } else { Err(Error::NoImageDirectory(folder.path().to_owned())) };
-    };
-    let version = content::whole(&mut file, &path, MANIFEST_LIMIT)?;
-    if version.starts_with(VERSION_BEGINNING.as_bytes()) {
+    // Another process, or task, may have made it one since.
+    if has_version(folder)? || is_vacant(folder)? || has_version(folder)? {
         return Ok(());
     }
     Err(Error::NoImageDirectory(folder.path().to_owned()))
+}
+
+fn is_vacant(folder: &Folder) -> Result<bool, Error> {
+    Ok(folder.names()?.iter().all(|name| name == partial::FOLDER))
+}
+
+fn has_version(folder: &Folder) -> Result<bool, Error> {
+    let Some(mut file) = folder.read(VERSION)? else { return Ok(false) };
+    let version = content::whole(&mut file, &folder.path().join(VERSION), MANIFEST_LIMIT)?;
+    Ok(version.starts_with(VERSION_BEGINNING.as_bytes()))
 }
 
 fn manifest_name(digest: &Digest) -> String {

@@ -29,6 +29,14 @@ pub enum Error {
     /// There is no such file.
     #[error("there is no file {}", .0.display())]
     NoArchive(PathBuf),
+    /// There is no docker daemon that answers.
+    #[error("no docker daemon answers at {}: {source}", socket.display())]
+    Daemon {
+        /// Where it would listen.
+        socket: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file is no archive of images, or a damaged one.
     #[error("{}: {reason}", path.display())]
     Archive {
@@ -54,6 +62,9 @@ pub enum Error {
     /// The directory has other content, where an image was to be put.
     #[error("{} is not empty, and no directory of an image: nothing was written", .0.display())]
     NoImageDirectory(PathBuf),
+    /// Somebody else is at it.
+    #[error("another process is writing to {}", .0.display())]
+    Busy(PathBuf),
     /// The file `oci-layout` is not what it has to be.
     #[error("{}: {reason}", path.display())]
     Version {
@@ -180,8 +191,10 @@ impl Error {
             | Self::Which { entries: 0, .. } => Kind::NotFound,
             Self::Damaged => Kind::Interrupted,
             Self::Io { .. }
+            | Self::Daemon { .. }
             | Self::NotEmpty(_)
             | Self::NoImageDirectory(_)
+            | Self::Busy(_)
             | Self::Ambiguous { .. }
             | Self::Which { .. } => Kind::Other,
             Self::Link(_)

@@ -118,6 +118,27 @@ impl Folder {
         }
     }
 
+    /// Holds the directory itself, together with others who do, as long as this value lives; waits for whoever has claimed it.
+    /// Where the file system has no locks nobody can claim it either.
+    pub(crate) fn share(&self) -> Result<(), Error> {
+        loop {
+            match rustix::fs::flock(&self.handle, FlockOperation::LockShared) {
+                Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Error::io(&self.path, error)),
+            }
+        }
+    }
+
+    /// Holds the directory itself alone, unless somebody holds it already.
+    pub(crate) fn claim(&self) -> Result<bool, Error> {
+        match rustix::fs::flock(&self.handle, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(Error::io(&self.path, error)),
+        }
+    }
+
     /// Whether a file still has its name.
     fn is_named(&self, file: &File, name: &str) -> Result<bool, Error> {
         let own = rustix::fs::fstat(file).map_err(|error| Error::io(self.path.join(name), error))?;

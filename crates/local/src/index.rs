@@ -96,6 +96,11 @@ impl Index {
         Ok(bytes)
     }
 
+    /// Why an entry is no descriptor that hoist can work with, if there is such a one.
+    pub(crate) fn unusable(&self) -> Option<&str> {
+        self.entries.iter().find_map(|entry| entry.descriptor.as_ref().err().map(String::as_str))
+    }
+
     /// The descriptors of all usable entries, in order.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         self.entries.iter().filter_map(|entry| entry.descriptor.as_ref().ok())

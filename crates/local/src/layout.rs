@@ -48,6 +48,8 @@ struct Inner {
     creates: bool,
     /// Held once it is known to be a layout.
     folder: OnceLock<Folder>,
+    /// `blobs`, held by whoever writes, so that nothing is collected meanwhile that an index is about to name.
+    blobs: OnceLock<Folder>,
     /// Whether it has been made ready for being written to.
     ready: Mutex<bool>,
 }
@@ -56,7 +58,7 @@ impl Layout {
     /// Opens the layout in `path`. Blocks for a moment.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is none, [`Kind::Invalid`] if it is none of version 1.0.0.
+    /// [`Kind::NotFound`](store::Kind::NotFound) if there is none, [`Kind::Invalid`](store::Kind::Invalid) if it is none of version 1.0.0.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let layout = Self::new(path.as_ref(), false);
         layout.folder().map_err(|error| error.doing(layout.doing("opening")))?;
@@ -67,7 +69,7 @@ impl Layout {
     /// for a moment.
     ///
     /// # Errors
-    /// [`Kind::Other`] if the directory has other content, [`Kind::Invalid`] if it is a layout, but none of version
+    /// [`Kind::Other`](store::Kind::Other) if the directory has other content, [`Kind::Invalid`](store::Kind::Invalid) if it is a layout, but none of version
     /// 1.0.0.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let layout = Self::new(path.as_ref(), true);
@@ -87,8 +89,13 @@ impl Layout {
     }
 
     fn new(path: &Path, creates: bool) -> Self {
-        let inner =
-            Inner { path: path.to_owned(), creates, folder: OnceLock::new(), ready: Mutex::new(false) };
+        let inner = Inner {
+            path: path.to_owned(),
+            creates,
+            folder: OnceLock::new(),
+            blobs: OnceLock::new(),
+            ready: Mutex::new(false),
+        };
         Self { inner: Arc::new(inner), root: None }
     }
 
@@ -103,7 +110,7 @@ impl Layout {
     /// moment.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if it has none, [`Kind::Other`] if it has several.
+    /// [`Kind::NotFound`](store::Kind::NotFound) if it has none, [`Kind::Other`](store::Kind::Other) if it has several.
     pub fn only(&self) -> Result<Selector, StoreError> {
         catalog::only(self).map_err(|error| error.doing(self.doing("looking into")))
     }
@@ -113,7 +120,7 @@ impl Layout {
     }
 
     /// The directory.
-    fn folder(&self) -> Result<&Folder, Error> {
+    pub(crate) fn folder(&self) -> Result<&Folder, Error> {
         if let Some(folder) = self.inner.folder.get() {
             return Ok(folder);
         }
@@ -121,7 +128,21 @@ impl Layout {
         if !make::is_layout(&folder)? {
             return Err(Error::NoLayout(self.inner.path.clone()));
         }
+        // Whoever asks what is there to write what is not relies on the answer.
+        if self.inner.creates
+            && let Some(blobs) = folder.folder("blobs")?
+        {
+            self.hold(blobs)?;
+        }
         Ok(self.inner.folder.get_or_init(|| folder))
+    }
+
+    fn hold(&self, blobs: Folder) -> Result<(), Error> {
+        if self.inner.blobs.get().is_none() {
+            blobs.share()?;
+            self.inner.blobs.get_or_init(|| blobs);
+        }
+        Ok(())
     }
 
     /// The directory, for reading from what may not have been made yet.
@@ -147,6 +168,7 @@ impl Layout {
             self.update(folder, |_| Ok(true))?;
         }
         sweep::old(&blobs)?;
+        self.hold(blobs)?;
         *ready = true;
         Ok(folder)
     }

@@ -25,7 +25,9 @@
 
 mod archive;
 mod catalog;
+mod collect;
 mod content;
+mod daemon;
 mod directory;
 mod error;
 mod folder;
@@ -40,6 +42,8 @@ mod placer;
 mod sweep;
 
 pub use archive::{Archive, ArchiveFormat, ArchiveName, ArchiveNameError, NewArchive, Wanted};
+pub use collect::Garbage;
+pub use daemon::{Daemon, DaemonAddressError};
 pub use directory::Directory;
 pub use error::Error;
 pub use layout::Layout;

@@ -24,13 +24,24 @@ impl Docker {
         let output =
             as_root(&script()).arg("start").arg(docker.room()).output().expect("scripts/docker starts");
         assert!(output.status.success(), "scripts/docker: {}", String::from_utf8_lossy(&output.stderr));
+        // Whoever runs the test talks to it too.
+        let opened = as_root(Path::new("chmod")).arg("0666").arg(docker.socket()).status();
+        assert!(opened.expect("chmod starts").success(), "the socket cannot be opened to all");
         docker
     }
 
     /// `docker`, talking to this daemon.
     pub fn docker(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Invocation {
-        let host = format!("unix://{}/docker.sock", self.room().display());
-        self.invocation("docker", ["--host", &host], arguments)
+        self.invocation("docker", ["--host", &self.host()], arguments)
+    }
+
+    /// The daemon's address, as `DOCKER_HOST` has it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.room().join("docker.sock")
     }
 
     /// `ctr`, talking to this containerd.

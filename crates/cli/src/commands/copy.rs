@@ -83,8 +83,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let context = &jobs.map_or_else(|| context.clone(), |jobs| context.with_jobs(jobs));
     let (source, destination) = sides(context, &args.sides, &from, &to)?;
     let (contexts, places) = ([&source, &destination], [&from, &to]);
-    let ends =
-        if args.all_tags { Ends::open_all(contexts, places)? } else { Ends::open(contexts, places).await? };
+    let ends = if args.all_tags {
+        Ends::open_all(contexts, places).await?
+    } else {
+        Ends::open(contexts, places).await?
+    };
     let default = Options::default();
     let options = Options {
         platform: context.settings.platform.one().cloned(),

@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             };
             (Box::new(Layout::open(name.directory())?), selector.clone())
         }
-        Place::Archive(_) | Place::Directory(_) => {
+        Place::Archive(_) | Place::Directory(_) | Place::Daemon(_) => {
             return Err(Failure::new(format_args!("nothing can be deleted from {}", place.repository()))
                 .hint("an archive is written as a whole, and a directory has one image"));
         }

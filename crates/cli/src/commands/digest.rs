@@ -30,7 +30,7 @@ struct Document {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let Source { store, selector, place } = context.open(&args.image)?;
+    let Source { store, selector, place } = context.open(&args.image).await?;
     let image = match context.settings.platform.one() {
         Some(platform) => {
             let manifest = transfer::select(&*store, &selector, platform).await?;

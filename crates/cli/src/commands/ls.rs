@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         if args.full_ref { place.named(&tag.clone().into()) } else { tag.to_string() }
     };
     let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
-    let store = place.store(context)?;
+    let store = place.store(context).await?;
     let mut pages = store.tags();
     let mut listed = 0;
     let mut all = Vec::new();

@@ -10,6 +10,7 @@ pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod layout;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod manifest;
@@ -39,6 +40,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Digest(args) => digest::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
+        Command::Layout(args) => layout::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Man(args) => man::run(&context.ui, &args),
         Command::Manifest(args) => manifest::run(context, args).await,

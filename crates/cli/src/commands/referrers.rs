@@ -34,7 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let Source { store, selector, place } = context.open(&args.image)?;
+    let Source { store, selector, place } = context.open(&args.image).await?;
     let subject = subject(context, &*store, selector).await?;
     let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
     let artifact_type = args.artifact_type.as_deref();
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
             (referrers, via)
         }
-        Place::Layout(_) | Place::Archive(_) | Place::Directory(_) => {
+        Place::Layout(_) | Place::Archive(_) | Place::Directory(_) | Place::Daemon(_) => {
             let pages: Vec<_> = store.referrers(&subject, artifact_type).try_collect().await?;
             (pages.concat(), if matches!(place, Place::Layout(_)) { "layout" } else { "archive" })
         }

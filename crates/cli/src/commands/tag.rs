@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             let selector = name.selector().cloned().map_or_else(|| layout.only(), Ok)?;
             (Box::new(layout), selector)
         }
-        Place::Archive(_) | Place::Directory(_) => {
+        Place::Archive(_) | Place::Directory(_) | Place::Daemon(_) => {
             return Err(Failure::new(format_args!("{} cannot be given another tag", place.repository()))
                 .hint("an archive is written as a whole: `hoist cp` writes it with another tag"));
         }

@@ -24,6 +24,7 @@ fn every_verb_has_it() {
         "digest",
         "doctor",
         "export",
+        "layout",
         "ls",
         "man",
         "manifest",

@@ -1,5 +1,6 @@
 //! OCI layout directories: what hoist and its peers make of each other's, several writers, and deaths midway.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -368,4 +369,100 @@ fn referrers() {
     assert_eq!(found["subject"], *graph.manifest.digest);
     assert_eq!(found["referrers"][0]["artifactType"], "application/vnd.example.note");
     assert_eq!(found["referrers"].as_array().unwrap().len(), 1);
+}
+
+/// The blobs of a layout.
+fn blobs(layout: &Path) -> BTreeSet<String> {
+    let names = fs::read_dir(layout.join("blobs/sha256")).unwrap();
+    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn garbage_is_collected() {
+    let cli = Cli::new();
+    let layout = cli.work().join("images");
+    for (kind, graph) in kinds() {
+        graph.write_layout(&layout, kind);
+    }
+    // Something that no reader knows, with what it leads to; a referrer that no index lists; and somebody's notes.
+    let hidden = b"what only the unknown leads to".as_slice();
+    let put = |bytes: &[u8]| {
+        let digest = testkit::images::Blob::new("application/octet-stream", bytes).digest;
+        fs::write(layout.join("blobs").join(digest.replace(':', "/")), bytes).unwrap();
+        digest
+    };
+    let hidden = put(hidden);
+    let unknown = put(format!(r#"{{"parts":[{{"where":"{hidden}"}}]}}"#).as_bytes());
+    let subject = images::eight_platforms().manifest.digest;
+    let about = format!(r#"{{"schemaVersion":2,"layers":[],"subject":{{"digest":"{subject}"}}}}"#);
+    let about = put(about.as_bytes());
+    let index = layout.join("index.json");
+    let size = fs::metadata(layout.join("blobs").join(unknown.replace(':', "/"))).unwrap().len();
+    let mut listed: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let entry = serde_json::json!({"mediaType": "application/x-unknown", "digest": unknown, "size": size});
+    listed["manifests"].as_array_mut().unwrap().push(entry);
+    fs::write(&index, listed.to_string()).unwrap();
+    fs::write(layout.join("blobs/sha256/notes.txt"), "mine").unwrap();
+    let full = blobs(&layout);
+    let gc = |options: &[&str]| cli.hoist(["layout", "gc", "images"]).args(options).run();
+
+    assert_eq!(gc(&[]).success(), "");
+    assert_eq!(blobs(&layout), full, "all of it is listed");
+    put(b"nobody's");
+    cli.hoist(["delete", "oci:images:zstd"]).run().success();
+    let more = blobs(&layout);
+    let shown = gc(&["--dry-run"]);
+    shown.success();
+    assert_eq!(blobs(&layout), more);
+    let collected = gc(&[]);
+    collected.success();
+    let named = |text: &str| text.lines().filter(|line| line.contains("garbage collecting: sha256:")).count();
+    let gone: Vec<&String> = more.iter().filter(|name| !blobs(&layout).contains(*name)).collect();
+    assert_eq!((named(&shown.stderr()), named(&collected.stderr())), (gone.len(), gone.len()));
+    assert!(
+        gone.iter().all(|name| collected.stderr().contains(name.as_str())) && gone.len() >= 3,
+        "{gone:?}"
+    );
+    for kept in [&hidden, &unknown, &about] {
+        assert!(blobs(&layout).contains(kept.rsplit_once(':').unwrap().1), "{kept}");
+    }
+    for (kind, graph) in kinds().into_iter().filter(|(kind, _)| *kind != "zstd") {
+        assert_holds(&layout, &graph);
+        assert_eq!(
+            cli.hoist(["digest", &format!("oci:images:{kind}")]).run().success().trim_end(),
+            graph.manifest.digest
+        );
+    }
+
+    // What is damaged could lead anywhere.
+    let damaged = images::artifact().manifest.digest;
+    let path = layout.join("blobs").join(damaged.replace(':', "/"));
+    let before = fs::read(&path).unwrap();
+    fs::write(&path, b"{}").unwrap();
+    put(b"nobody's");
+    let more = blobs(&layout);
+    refused(&cli, &gc(&[]), &damaged);
+    assert_eq!(blobs(&layout), more);
+    fs::write(&path, before).unwrap();
+    assert_eq!(named(&gc(&[]).stderr()), 1);
+}
+
+/// Whoever writes has blobs that no index names yet.
+#[test]
+fn garbage_is_not_what_comes() {
+    let cli = Cli::new();
+    let graph = images::large(6 * MIB);
+    let server = serving(&graph, "demo/web", "1");
+    let layout = cli.work().join("images");
+    let copy = ["cp", "--bwlimit", "3M", &format!("{}/demo/web:1", server.address()), "oci:images"];
+    let running = cli.hoist(copy).start();
+    let config = layout.join("blobs").join(graph.blobs[0].digest.replace(':', "/"));
+    until("the first blob is there", || config.exists());
+    let outcome = cli.hoist(["layout", "gc", "oci:images"]).run();
+    refused(&cli, &outcome, "another process is writing to images");
+    running.wait().success();
+    let outcome = cli.hoist(["layout", "gc", "oci:images"]).run();
+    outcome.success();
+    assert!(outcome.stderr().contains("0 blobs removed"), "{outcome}");
+    assert_holds(&layout, &graph);
 }

@@ -218,6 +218,26 @@ fn docker_loads_and_saves() {
         let name = format!("docker-archive:saved.tar:{}", name.trim_start_matches(':'));
         assert_eq!(cli.hoist(["config", &name]).run().success(), config, "{name}");
     }
+    // Without a file between.
+    let hoist =
+        |arguments: &[&str]| cli.hoist(arguments.iter().copied()).env("DOCKER_HOST", docker.host()).run();
+    hoist(&["cp", "oci:made:1", "docker-daemon:demo/direct:4"]).success();
+    assert_eq!(run("demo/direct:4"), version);
+    assert_eq!(hoist(&["config", "docker-daemon:demo/direct:4"]).success(), config);
+    hoist(&["validate", "docker-daemon:demo/direct:4"]).success();
+    hoist(&["cp", "docker-daemon:demo/direct:4", "oci:back:1"]).success();
+    assert_eq!(cli.hoist(["config", "oci:back:1"]).run().success(), config);
+    refused(
+        &cli,
+        &hoist(&["digest", "docker-daemon:demo/nothing:1"]),
+        "reading docker-daemon:demo/nothing:1: ",
+    );
+    let none =
+        cli.hoist(["digest", "docker-daemon:demo/direct:4"]).env("DOCKER_HOST", "unix:///no/such.sock").run();
+    refused(&cli, &none, "no docker daemon answers at /no/such.sock: No such file or directory");
+    let far = cli.hoist(["digest", "docker-daemon:x"]).env("DOCKER_HOST", "tcp://10.0.0.1:2375").run();
+    refused(&cli, &far, "reaches a socket of this machine only");
+
     copy(&cli, "docker-archive:saved.tar:demo/other:2", "docker-archive:again.tar:demo/again:3");
     docker.docker(["load", "--input", &path("again.tar")]).run().success();
     assert_eq!(run("demo/again:3"), version);

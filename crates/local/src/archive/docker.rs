@@ -149,7 +149,7 @@ fn hash(content: &Extent) -> Result<Digest, Error> {
 }
 
 /// A name as containerd writes it, in full, and as docker shows it: without the parts of Docker Hub that go without saying.
-pub(super) fn names(name: &Reference) -> (String, String) {
+pub(crate) fn names(name: &Reference) -> (String, String) {
     let tag = name.tag().map_or("latest", Tag::as_str);
     let repository = name.repository().to_string();
     let Some(short) = repository.strip_prefix("index.docker.io/") else {

@@ -141,13 +141,14 @@ impl StreamWriter {
         Self { stream, digest: blob.digest, size: blob.size, doing, verifier: Some(verifier), offset, done }
     }
 
-    async fn pass(&self, bytes: Bytes) -> Result<(), StoreError> {
-        let (stream, digest) = (self.stream.clone(), self.digest);
+    async fn pass(&self, bytes: Bytes, ends: bool) -> Result<(), StoreError> {
+        let (stream, digest, size) = (self.stream.clone(), self.digest, self.size);
         let passed = spawn_blocking(move || {
             if let Some(headers) = stream.take_headers(&digest) {
                 stream.write_all(&headers)?;
             }
-            stream.write_all(&bytes)
+            stream.write_all(&bytes)?;
+            if ends { stream.next(&digest, size) } else { Ok(()) }
         });
         passed
             .await
@@ -178,7 +179,7 @@ impl Writer for StreamWriter {
         if let Some(verifier) = &mut self.verifier {
             verifier.update(&bytes).map_err(|error| Error::from(error).doing(&*self.doing))?;
         }
-        self.pass(bytes).await
+        self.pass(bytes, false).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
@@ -186,8 +187,7 @@ impl Writer for StreamWriter {
             verifier.finish().map_err(|error| Error::from(error).doing(&*self.doing))?;
         }
         // An empty blob has its header too.
-        self.pass(Bytes::new()).await?;
-        self.stream.next(&self.digest, self.size).map_err(|error| self.failed(error))?;
+        self.pass(Bytes::new(), true).await?;
         std::mem::replace(&mut self.done, Box::new(|| ()))();
         Ok(())
     }

@@ -64,7 +64,7 @@ proptest! {
                 archives.push(fs::read(path).unwrap());
             }
             prop_assert!(archives[0] == archives[1]);
-            let archive = Archive::open(ArchiveFormat::Oci, directory.path().join("a.tar")).unwrap();
+            let archive = Archive::open(ArchiveFormat::Oci, directory.path().join("a.tar")).await.unwrap();
             for (blob, content) in blobs.iter().zip(&contents) {
                 prop_assert_eq!(&read(&archive, blob).await, content);
             }
@@ -93,7 +93,7 @@ async fn what_is_not_finished_is_not_there() {
     write(&other, &one, 3).await;
     other.finish().await.unwrap();
     assert!(
-        matches!(Archive::open(ArchiveFormat::Oci, &path).unwrap().find(None), Err(error) if error.kind() == Kind::NotFound)
+        matches!(Archive::open(ArchiveFormat::Oci, &path).await.unwrap().find(None), Err(error) if error.kind() == Kind::NotFound)
     );
 }
 
@@ -114,7 +114,7 @@ async fn wrong_bytes() {
     write(&archive, &right, 100).await;
     archive.put_manifest(&tag("1").into(), &manifest("root")).await.unwrap();
     archive.finish().await.unwrap();
-    let opened = Archive::open(ArchiveFormat::Oci, directory.path().join("a.tar")).unwrap();
+    let opened = Archive::open(ArchiveFormat::Oci, directory.path().join("a.tar")).await.unwrap();
     assert_eq!(read(&opened, &blob).await, right);
     assert_eq!(opened.write(&blob, None).await.unwrap_err().kind(), Kind::Unsupported);
 }
@@ -159,7 +159,7 @@ async fn a_stream_is_in_order() {
     writer.commit().await.unwrap();
     archive.put_manifest(&tag("1").into(), &manifest("root")).await.unwrap();
     archive.finish().await.unwrap();
-    let opened = Archive::open(ArchiveFormat::Oci, &path).unwrap();
+    let opened = Archive::open(ArchiveFormat::Oci, &path).await.unwrap();
     for (blob, content) in blobs.iter().chain([&interrupted]).zip(contents.iter().chain([&last])) {
         assert_eq!(read(&opened, blob).await, *content);
     }
@@ -186,7 +186,7 @@ async fn names_for_docker() {
         let image = Manifest::new(raw.to_string().into(), None).unwrap();
         archive.put_manifest(&tag("1").into(), &image).await.unwrap();
         archive.finish().await.unwrap();
-        let archive = Archive::open(ArchiveFormat::Docker, &path).unwrap();
+        let archive = Archive::open(ArchiveFormat::Docker, &path).await.unwrap();
         assert_eq!(archive.names(), [named]);
         for wanted in [typed, named] {
             let found = archive.find(Some(&Wanted::Name(wanted.to_owned()))).unwrap();

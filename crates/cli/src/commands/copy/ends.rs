@@ -23,7 +23,7 @@ impl Ends {
     /// Opens both, each with what counts for its side.
     pub(super) async fn open(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
         let ([source, _], [from, to]) = (contexts, places);
-        let Source { store, selector, .. } = from.clone().open(source)?;
+        let Source { store, selector, .. } = from.clone().open(source).await?;
         let name = match to {
             Place::Registry(reference) => reference.selector(),
             Place::Layout(name) => match name.selector() {
@@ -43,6 +43,7 @@ impl Ends {
                 }
             }
             Place::Directory(_) => root_digest(source, &*store, &selector).await?,
+            Place::Daemon(name) => name.tag().cloned().unwrap_or(Tag::latest()).into(),
         };
         let root = Some(&name);
         Ok(Self {
@@ -53,8 +54,8 @@ impl Ends {
     }
 
     /// Opens both, for all tags.
-    pub(super) fn open_all(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
-        let source = places[0].store(contexts[0])?;
+    pub(super) async fn open_all(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
+        let source = places[0].store(contexts[0]).await?;
         Ok(Self { destination: destination(contexts, places, None)?, source, image: None })
     }
 }
@@ -65,6 +66,7 @@ fn tag(from: &Place, selector: &Selector) -> Option<Tag> {
         (_, Selector::Tag(tag)) => Some(tag.clone()),
         (Place::Registry(reference), Selector::Digest(_)) => reference.tag().cloned(),
         (Place::Archive(name), Selector::Digest(_)) => name.tag(),
+        (Place::Daemon(name), Selector::Digest(_)) => name.tag().cloned(),
         (Place::Layout(_) | Place::Directory(_), Selector::Digest(_)) => None,
     }
 }
@@ -100,7 +102,7 @@ fn destination(
         Place::Registry(reference) => {
             let origin = match from {
                 Place::Registry(from) => Some(from),
-                Place::Layout(_) | Place::Archive(_) | Place::Directory(_) => None,
+                Place::Layout(_) | Place::Archive(_) | Place::Directory(_) | Place::Daemon(_) => None,
             };
             let store = context.store(reference.repository())?;
             Ok(Arc::new(store.for_push(origin.map(Reference::repository))))
@@ -113,6 +115,10 @@ fn destination(
             })
         }
         Place::Archive(name) => archive(context, name, from, root),
+        Place::Daemon(name) => {
+            let archive = NewArchive::stream(ArchiveFormat::Docker, context.daemon()?.load());
+            Ok(Arc::new(archive.with_docker_name(name)))
+        }
         Place::Directory(path) => {
             let Some(root) = root else {
                 return Err(Failure::new(format_args!("dir:{path} holds one image, not all tags"))
