@@ -215,6 +215,19 @@ impl From<transfer::Error> for Failure {
     }
 }
 
+/// Whether a copy failed because nobody reads any more what it writes.
+pub(crate) fn is_closed(error: &transfer::Error) -> bool {
+    let transfer::Error::Destination(error) = error else { return false };
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error.cause());
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl From<image::Error> for Failure {
     fn from(error: image::Error) -> Self {
         if error.is_closed() {

@@ -18,7 +18,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("hoist-auth", &["hoist-oci"]),
     ("hoist-server", &["hoist-oci"]),
     ("hoist-registry", &["hoist-oci", "hoist-store", "hoist-auth"]),
-    ("hoist-local", &["hoist-oci", "hoist-store"]),
+    ("hoist-local", &["hoist-oci", "hoist-store", "hoist-layer"]),
     ("hoist-transfer", &["hoist-oci", "hoist-store"]),
     ("hoist-image", &["hoist-oci", "hoist-store", "hoist-layer", "hoist-transfer"]),
     (

@@ -2,13 +2,15 @@ mod dry_run;
 mod ends;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
-use transfer::{Options, Transfer};
+use oci::Selector;
+use transfer::{CopiedTags, Options, Transfer};
 
 use crate::access::Sides;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, is_closed};
 use crate::output::Output;
 use crate::place::Place;
 use crate::progress::Progress;
@@ -114,31 +116,33 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         };
     }
     progress.log(&format!("Copying from {} to {}", args.source, args.destination));
-    let Some([from, to]) = &ends.image else {
-        let copied = transfer.copy_tags().await?;
-        transfer.finish().await?;
-        progress.finish(&format!(
-            "{} tags copied, {} were there, {} skipped: {} blobs moved ({}), {} mounted, {} were there",
-            copied.copied,
-            copied.existed,
-            copied.skipped,
-            copied.moved,
-            indicatif::HumanBytes(copied.bytes),
-            copied.mounted,
-            copied.blobs_existed
-        ));
-        return Ok(());
-    };
-    let copied = transfer.copy(from, to).await?;
-    transfer.finish().await?;
-    progress.finish(&format!(
-        "{} blobs moved ({}), {} mounted, {} were there",
-        copied.moved,
-        indicatif::HumanBytes(copied.bytes),
-        copied.mounted,
-        copied.existed
-    ));
+    match carry_out(&transfer, ends.image.as_ref()).await {
+        Ok(summary) => progress.finish(&summary),
+        // Whoever read the archive has seen enough.
+        Err(error) if is_standard_output(&to) && is_closed(&error) => return Err(Failure::Closed),
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
+}
+
+/// Copies, and sums up what was done.
+async fn carry_out(transfer: &Transfer, image: Option<&[Selector; 2]>) -> Result<String, transfer::Error> {
+    let (tags, moved, bytes, mounted, existed) = if let Some([from, to]) = image {
+        let copied = transfer.copy(from, to).await?;
+        (String::new(), copied.moved, copied.bytes, copied.mounted, copied.existed)
+    } else {
+        let copied = transfer.copy_tags().await?;
+        let CopiedTags { copied: written, existed, skipped, .. } = copied;
+        let tags = format!("{written} tags copied, {existed} were there, {skipped} skipped: ");
+        (tags, copied.moved, copied.bytes, copied.mounted, copied.blobs_existed)
+    };
+    transfer.finish().await?;
+    let bytes = indicatif::HumanBytes(bytes);
+    Ok(format!("{tags}{moved} blobs moved ({bytes}), {mounted} mounted, {existed} were there"))
+}
+
+fn is_standard_output(place: &Place) -> bool {
+    matches!(place, Place::Archive(name) if name.file() == Path::new("-"))
 }
 
 /// The contexts of both sides.
