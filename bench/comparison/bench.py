@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
 from dataclasses import asdict, dataclass
 
@@ -49,6 +50,14 @@ class Destination:
     lacks: object = None
 
 
+def unpacked(layout):
+    """A layout; the archive beside it is unpacked if that is what there is."""
+    if os.path.exists(layout + ".tar"):
+        with tarfile.open(layout + ".tar") as archive:
+            archive.extractall(layout, filter="data")
+    return layout
+
+
 class Bench:
     """Programs by name, images by name, and a directory for all that is written."""
 
@@ -79,7 +88,7 @@ class Bench:
         elif case.to == "layout":
             with tempfile.TemporaryDirectory(prefix="layout-", dir=self.work) as directory:
                 layout = os.path.join(directory, "oci")
-                yield Destination(layout=layout, lacks=lambda: layouts.lacks(layout, image))
+                yield Destination(layout=layout, lacks=lambda: layouts.lacks(unpacked(layout), image))
         else:
             yield Destination(lacks=lambda: None)
 

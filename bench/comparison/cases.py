@@ -93,6 +93,13 @@ PULL = {
     "regctl": "--host reg={source_host},tls=disabled image copy {source} ocidir://{layout}:latest",
 }
 
+PULL_ARCHIVE = {
+    "hoist": "cp {source} oci-archive:{layout}.tar:latest",
+    # It knows no OCI archive; a directory is what comes nearest.
+    "crane": "pull --format=oci {source} {layout}",
+    "skopeo": "--insecure-policy copy --all --src-tls-verify=false docker://{source} oci-archive:{layout}.tar:latest",
+}
+
 ALL_TAGS = {
     "hoist": "cp --all-tags {source_repository} {destination_repository}",
     "crane": "cp --all-tags {source_repository} {destination_repository}",
@@ -106,6 +113,8 @@ LOOPBACK = (
         "crane": "export --platform linux/amd64 {source} -",
     }, piped=True, check=is_file_system),
     Case("cp", "`cp` of all platforms to an empty registry", COPY, to="registry"),
+    Case("layout", "Into an OCI layout", PULL, to="layout"),
+    Case("archive", "Into an OCI archive; crane: into a layout", PULL_ARCHIVE, to="layout"),
     Case("digest", "`digest`", {
         "hoist": "digest {source}",
         "crane": "digest {source}",

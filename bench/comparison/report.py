@@ -70,6 +70,8 @@ class Target:
 TARGETS = (
     Target("export", "wall", 0.4, against="crane"),
     Target("cp", "wall", 1.05, against=FASTEST),
+    Target("layout", "wall", 0.9, against="crane"),
+    Target("archive", "wall", 0.9, against="crane"),
     Target("cp", "peak", 48, unit="MiB", scale=MIB),
     Target("digest", "requests", 1),
     Target("version", "cpu", 5, unit="ms", scale=1e-3, strict=True),

@@ -78,6 +78,8 @@ impl Site {
         if helpers > 1 {
             let site = Arc::clone(self);
             tasks.spawn(async move {
+                // Where all is fast already, more connections cost more than they bring.
+                site.run.splits.are_slow().await;
                 let sends = site.run.sends_parts(&site.blob, site.age).await.map_err(Error::Source)?;
                 Ok(if sends { helpers } else { 0 })
             });
@@ -186,6 +188,7 @@ impl Site {
     async fn write(&self, at: u64, piece: bytes::Bytes) -> Result<(), Error> {
         let length = piece.len() as u64;
         self.placer.write_at(at, piece).await.map_err(|error| blame(&self.blob, error))?;
+        self.run.splits.brought(length);
         self.run.observer.event(&Event::BlobAdvanced(&self.blob, length));
         Ok(())
     }

@@ -102,6 +102,23 @@ impl Splits {
         self.state().flow.rate
     }
 
+    /// Returns when it is seen that all together bring so little that connections may be what they wait for.
+    pub(super) async fn are_slow(&self) {
+        self.look();
+        loop {
+            tokio::time::sleep(WATCH).await;
+            if self.look() <= ENOUGH {
+                return;
+            }
+        }
+    }
+
+    fn look(&self) -> f64 {
+        let mut state = self.state();
+        state.flow.look(self.total());
+        state.flow.rate
+    }
+
     /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
     pub(super) fn note(&self, blob: u64, left: u64, waits: bool) {
         let mut state = self.state();
