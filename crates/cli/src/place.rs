@@ -72,7 +72,14 @@ impl Place {
                 return Err(Failure::new(format_args!("could not parse {text}: it names no directory")));
             }
             "dir" => Self::Directory(rest.to_owned()),
-            "docker-daemon" => Self::Daemon(rest.parse()?),
+            "docker-daemon" => {
+                let name: Reference = rest.parse()?;
+                if name.digest().is_some() {
+                    return Err(Failure::new(format_args!("{text} asks a docker daemon for a digest"))
+                        .hint("it knows images by name and tag"));
+                }
+                Self::Daemon(name)
+            }
             _ => return Ok(None),
         }))
     }

@@ -8,7 +8,7 @@ mod spool;
 mod streamed;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::BufRead;
@@ -110,7 +110,10 @@ impl Archive {
                 make::check(&marker.whole(INDEX_LIMIT)?, &marker.path)?;
                 let index = Index::parse(&index.whole(INDEX_LIMIT)?)
                     .map_err(|reason| Error::Index { path: index.path, reason })?;
-                let order = index.descriptors().map(|entry| entry.digest).collect();
+                // An image with several names has several entries.
+                let mut order: Vec<Digest> = index.descriptors().map(|entry| entry.digest).collect();
+                let mut met = HashSet::new();
+                order.retain(|digest| met.insert(*digest));
                 let (made, blobs) = (HashMap::new(), HashMap::new());
                 Inner { label, path: path.to_owned(), table, index: index.into(), order, made, blobs }
             }

@@ -1,12 +1,10 @@
 //! The images of a docker daemon: what it saves is read as an archive, and it loads what is written as one (Docker Engine API,
 //! "Export an image", "Import images").
 
-use std::convert::Infallible;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf as _, Bytes};
-use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Limited, StreamBody};
@@ -19,6 +17,7 @@ use oci::Reference;
 use serde::Deserialize;
 use store::{Error as StoreError, Kind};
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::archive::{Archive, docker_names};
@@ -44,7 +43,7 @@ pub struct Daemon {
 #[error("docker-daemon: reaches a socket of this machine only, and DOCKER_HOST is {0}")]
 pub struct DaemonAddressError(String);
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 impl Daemon {
     /// The daemon at an address as `DOCKER_HOST` has it; without one, or with an empty one, that of this machine.
@@ -70,7 +69,8 @@ impl Daemon {
         let label = format!("docker-daemon:{}", docker_names(name).1);
         let doing = format!("reading {label}");
         let path = format!("/images/{}/get", docker_names(name).1);
-        let answer = self.ask(Method::GET, &path, Empty::new().boxed_unsync()).await;
+        let answer =
+            self.ask(Method::GET, &path, Empty::new().map_err(|never| match never {}).boxed_unsync()).await;
         let answer = answer.map_err(|error| self.unreachable(error).doing(&*doing))?;
         let mut body = checked(answer).await.map_err(|(kind, said)| StoreError::new(kind, &*doing, said))?;
         let (sender, receiver) = mpsc::channel(PIECES);
@@ -88,20 +88,11 @@ impl Daemon {
         archive
     }
 
-    /// Where an archive for docker is written to that the daemon is to load; flushing it waits until that is done. Needs a
-    /// tokio runtime, and to be written to where waiting is allowed.
+    /// Where an archive for docker is written to that the daemon is to load; flushing it waits until that is done. Dropped
+    /// without that it breaks off, and the daemon loads nothing. Needs a tokio runtime, and to be written to where waiting is
+    /// allowed.
     pub fn load(&self) -> Box<dyn Write + Send> {
-        let (sender, receiver) = mpsc::channel::<Bytes>(PIECES);
-        let pieces =
-            unfold(receiver, async |mut receiver| receiver.recv().await.map(|piece| (piece, receiver)));
-        let body = StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync();
-        let (tell, loaded) = oneshot::channel();
-        let daemon = self.clone();
-        tokio::spawn(async move {
-            // Whoever does not wait for it does not want to know.
-            let _ = tell.send(daemon.take(body).await);
-        });
-        Box::new(Load { sender: Some(sender), loaded: Some(loaded) })
+        Box::new(Load { daemon: self.clone(), runtime: Handle::current(), going: None })
     }
 
     async fn take(&self, body: Body) -> io::Result<()> {
@@ -182,36 +173,66 @@ impl Read for Pieces {
     }
 }
 
-/// What goes to a daemon.
+/// What goes to a daemon, from the first byte on.
 struct Load {
-    sender: Option<mpsc::Sender<Bytes>>,
-    loaded: Option<oneshot::Receiver<io::Result<()>>>,
+    daemon: Daemon,
+    runtime: Handle,
+    going: Option<Going>,
+}
+
+/// A request that is under way.
+struct Going {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    loaded: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Load {
+    fn begin(&self) -> Going {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let pieces = unfold(receiver, async |mut receiver: mpsc::Receiver<io::Result<Bytes>>| {
+            receiver.recv().await.map(|piece| (piece.map(Frame::data), receiver))
+        });
+        let (tell, loaded) = oneshot::channel();
+        let daemon = self.daemon.clone();
+        self.runtime.spawn(async move {
+            // Whoever does not wait for it does not want to know.
+            let _ = tell.send(daemon.take(StreamBody::new(pieces).boxed_unsync()).await);
+        });
+        Going { sender, loaded }
+    }
+}
+
+impl Going {
     /// Waits until the daemon has said what became of it.
-    fn outcome(&mut self) -> io::Result<()> {
-        self.sender = None;
-        match self.loaded.take().map(oneshot::Receiver::blocking_recv) {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-            None => Ok(()),
-        }
+    fn outcome(self) -> io::Result<()> {
+        drop(self.sender);
+        self.loaded.blocking_recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
 }
 
 impl Write for Load {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = Bytes::copy_from_slice(bytes);
-        match &self.sender {
-            Some(sender) if sender.blocking_send(piece).is_ok() => Ok(bytes.len()),
-            // It does not want any more: it says why.
-            _ => self.outcome().and(Err(io::ErrorKind::BrokenPipe.into())),
+        let going = self.going.take().unwrap_or_else(|| self.begin());
+        if going.sender.blocking_send(Ok(Bytes::copy_from_slice(bytes))).is_ok() {
+            self.going = Some(going);
+            return Ok(bytes.len());
         }
+        // It does not want any more: it says why.
+        going.outcome().and(Err(io::ErrorKind::BrokenPipe.into()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.outcome()
+        self.going.take().map_or(Ok(()), Going::outcome)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(going) = self.going.take() {
+            // A body that ended well would be taken for the whole.
+            let broken = Err(io::ErrorKind::Interrupted.into());
+            self.runtime.spawn(async move { going.sender.send(broken).await });
+        }
     }
 }
 

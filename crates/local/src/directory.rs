@@ -135,7 +135,11 @@ impl Directory {
         match (selector, own) {
             (Selector::Tag(_), Some(own)) => Ok(Manifest::new(own.into(), None)?),
             (Selector::Tag(_), None) => Err(missing(MANIFEST)),
-            (Selector::Digest(digest), Some(own)) if digest.algorithm().digest(&own) == *digest => {
+            // Where another is to be the image's own, this one does not stay there.
+            (Selector::Digest(digest), Some(own))
+                if self.root.is_none_or(|root| root == *digest)
+                    && digest.algorithm().digest(&own) == *digest =>
+            {
                 Ok(Manifest::verified(own.into(), None, *digest)?)
             }
             (Selector::Digest(digest), _) => {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use oci::{ManifestError, Tag, VerifyError};
+use oci::{Digest, ManifestError, Tag, VerifyError};
 use store::Kind;
 
 /// What can go wrong in a place on this machine.
@@ -62,6 +62,14 @@ pub enum Error {
     /// The directory has other content, where an image was to be put.
     #[error("{} is not empty, and no directory of an image: nothing was written", .0.display())]
     NoImageDirectory(PathBuf),
+    /// A blob that is not what its name says.
+    #[error("{} is damaged: its content has the digest {found}", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// What its name should be.
+        found: Digest,
+    },
     /// Somebody else is at it.
     #[error("another process is writing to {}", .0.display())]
     Busy(PathBuf),
@@ -200,6 +208,7 @@ impl Error {
             Self::Link(_)
             | Self::Archive { .. }
             | Self::NoFile(_)
+            | Self::Altered { .. }
             | Self::Version { .. }
             | Self::Index { .. }
             | Self::TooLarge { .. }

@@ -81,6 +81,8 @@ struct State {
     unsaved: Pieces,
     /// How many bytes have come since the last flush.
     unflushed: u64,
+    /// Why what was written could not be flushed to the disk: that is told once only.
+    unflushable: Option<Error>,
     /// Whether the file has its name, or is gone.
     ended: bool,
 }
@@ -101,6 +103,7 @@ impl FilePlacer {
             written,
             unsaved: Pieces::default(),
             unflushed: 0,
+            unflushable: None,
             ended: false,
         };
         let shared = Arc::new(Shared {
@@ -281,8 +284,9 @@ impl Shared {
         let shared = Arc::clone(self);
         spawn_blocking(move || {
             let _turn = turn;
-            // What could not be flushed is fetched again if the machine dies.
-            let _ = shared.flush();
+            if let Err(error) = shared.flush() {
+                shared.state().unflushable = Some(error);
+            }
         });
     }
 
@@ -315,6 +319,9 @@ impl Shared {
             hash.clone().finish()
         };
         let mut state = self.state();
+        if let Some(error) = state.unflushable.take() {
+            return Err(error);
+        }
         if let Err(error) = verified {
             state.ended = true;
             state.ground.remove()?;

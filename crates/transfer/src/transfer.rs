@@ -1,14 +1,14 @@
 //! Copies graphs from one store to another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::{Descriptor, Manifest, Repository, Selector};
-use store::{ByteStream, Error as StoreError, Event, Observer, Store};
+use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -277,7 +277,7 @@ impl Run {
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root).await?;
-        self.destination.lay_out(&contents(&graph)).await.map_err(Error::Destination)?;
+        self.destination.lay_out(&contents(&graph)?).await.map_err(Error::Destination)?;
         self.bring_all(findings, copied).await?;
         for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
@@ -381,13 +381,27 @@ impl Run {
     }
 }
 
-/// Everything that a graph consists of, in the order in which it is brought: blobs, children, the root.
-fn contents(graph: &Graph) -> Vec<Descriptor> {
+/// Everything that a graph consists of, in the order in which it is brought: blobs, children, the root. Manifests have to
+/// agree on the lengths of blobs.
+fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
+    let mut lengths = HashMap::new();
+    for node in graph.manifests.values() {
+        for blob in &node.blobs {
+            let length = *lengths.entry(blob.digest).or_insert(blob.size);
+            if length != blob.size {
+                let doing = format!("reading manifest {}", node.manifest.digest());
+                let (digest, size) = (blob.digest, blob.size);
+                let reason =
+                    format!("it says that {digest} has {size} bytes, and another that it has {length}");
+                return Err(Error::Source(StoreError::new(Kind::Invalid, doing, reason)));
+            }
+        }
+    }
     let Plan { blobs, waves, .. } = plan(graph, &HashSet::new(), None);
     let manifests =
         waves.iter().flatten().chain([&graph.root]).filter_map(|digest| graph.manifests.get(digest));
     let blobs = blobs.into_iter().map(|step| step.blob);
-    blobs.chain(manifests.map(|node| node.manifest.descriptor())).collect()
+    Ok(blobs.chain(manifests.map(|node| node.manifest.descriptor())).collect())
 }
 
 impl std::fmt::Debug for Run {

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
+use local::ArchiveFormat;
 use oci::Selector;
 use transfer::{CopiedTags, Options, Transfer};
 
@@ -67,15 +68,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             }
         }
     }
-    if let Place::Archive(name) = &to
-        && args.no_clobber
-        && name.file().exists()
-    {
-        return Err(Failure::new(format_args!(
-            "{} is there, and --no-clobber leaves it alone",
-            to.repository()
-        ))
-        .hint("an archive is written as a whole"));
+    if args.no_clobber {
+        leave_alone(&to)?;
     }
     if args.output.wants_json() && !args.dry_run {
         return Err(Failure::new("a copy has no result to print as JSON")
@@ -104,10 +98,18 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let progress = Arc::new(Progress::copy(context.ui.clone(), typed));
     let transfer = Transfer::new(ends.source, ends.destination, options, Arc::clone(&progress) as _);
     if args.dry_run {
+        let docker = is_for_docker(&to);
         let (ui, output, to) = (&context.ui, &args.output, &args.destination);
         return if let Some([from, name]) = &ends.image {
             let preview = transfer.preview(from, name).await?;
             progress.clear();
+            if docker && preview.root.media_type.is_index() {
+                return Err(Failure::new(format_args!(
+                    "{} is an index, and docker loads one platform",
+                    args.source
+                ))
+                .hint("say which with --platform"));
+            }
             dry_run::print(ui, output, to, &preview)
         } else {
             let preview = transfer.preview_tags().await?;
@@ -139,6 +141,34 @@ async fn carry_out(transfer: &Transfer, image: Option<&[Selector; 2]>) -> Result
     transfer.finish().await?;
     let bytes = indicatif::HumanBytes(bytes);
     Ok(format!("{tags}{moved} blobs moved ({bytes}), {mounted} mounted, {existed} were there"))
+}
+
+/// Refuses places that are written as a whole and are there already.
+fn leave_alone(to: &Place) -> Result<(), Failure> {
+    let there = match to {
+        Place::Archive(name) => name.file() != Path::new("-") && name.file().exists(),
+        Place::Directory(path) => Path::new(path).join("manifest.json").exists(),
+        Place::Daemon(_) => {
+            return Err(Failure::new("--no-clobber cannot tell what a docker daemon has")
+                .hint("`docker image inspect NAME` does"));
+        }
+        Place::Registry(_) | Place::Layout(_) => false,
+    };
+    if there {
+        return Err(Failure::new(format_args!(
+            "{} is there, and --no-clobber leaves it alone",
+            to.repository()
+        ))
+        .hint("it is written as a whole"));
+    }
+    Ok(())
+}
+
+fn is_for_docker(place: &Place) -> bool {
+    match place {
+        Place::Archive(name) => name.format() == ArchiveFormat::Docker,
+        place => matches!(place, Place::Daemon(_)),
+    }
 }
 
 fn is_standard_output(place: &Place) -> bool {

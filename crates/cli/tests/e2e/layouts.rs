@@ -392,7 +392,11 @@ fn garbage_is_collected() {
         digest
     };
     let hidden = put(hidden);
-    let unknown = put(format!(r#"{{"parts":[{{"where":"{hidden}"}}]}}"#).as_bytes());
+    // A number that most readers of JSON refuse, too.
+    let unknown = put(format!(r#"{{"parts":[{{"where":"{hidden}","z":1e999}}]}}"#).as_bytes());
+    let below = put(b"what only a child of a new kind leads to");
+    let child = put(format!(r#"{{"things":["{below}"]}}"#).as_bytes());
+    let parent = put(format!(r#"{{"schemaVersion":2,"manifests":[{{"digest":"{child}"}}]}}"#).as_bytes());
     let subject = images::eight_platforms().manifest.digest;
     let about = format!(r#"{{"schemaVersion":2,"layers":[],"subject":{{"digest":"{subject}"}}}}"#);
     let about = put(about.as_bytes());
@@ -400,6 +404,10 @@ fn garbage_is_collected() {
     let size = fs::metadata(layout.join("blobs").join(unknown.replace(':', "/"))).unwrap().len();
     let mut listed: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
     let entry = serde_json::json!({"mediaType": "application/x-unknown", "digest": unknown, "size": size});
+    listed["manifests"].as_array_mut().unwrap().push(entry);
+    let size = fs::metadata(layout.join("blobs").join(parent.replace(':', "/"))).unwrap().len();
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let entry = serde_json::json!({"mediaType": media_type, "digest": parent, "size": size});
     listed["manifests"].as_array_mut().unwrap().push(entry);
     fs::write(&index, listed.to_string()).unwrap();
     fs::write(layout.join("blobs/sha256/notes.txt"), "mine").unwrap();
@@ -423,7 +431,7 @@ fn garbage_is_collected() {
         gone.iter().all(|name| collected.stderr().contains(name.as_str())) && gone.len() >= 3,
         "{gone:?}"
     );
-    for kept in [&hidden, &unknown, &about] {
+    for kept in [&hidden, &unknown, &about, &below, &child] {
         assert!(blobs(&layout).contains(kept.rsplit_once(':').unwrap().1), "{kept}");
     }
     for (kind, graph) in kinds().into_iter().filter(|(kind, _)| *kind != "zstd") {
@@ -441,7 +449,7 @@ fn garbage_is_collected() {
     fs::write(&path, b"{}").unwrap();
     put(b"nobody's");
     let more = blobs(&layout);
-    refused(&cli, &gc(&[]), &damaged);
+    refused(&cli, &gc(&[]), "is damaged");
     assert_eq!(blobs(&layout), more);
     fs::write(&path, before).unwrap();
     assert_eq!(named(&gc(&[]).stderr()), 1);

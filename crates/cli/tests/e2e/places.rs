@@ -303,6 +303,10 @@ fn what_cannot_be_written() {
     fs::create_dir(work.join("full")).unwrap();
     fs::write(work.join("full/photo.jpg"), "").unwrap();
     fs::write(work.join("there.tar"), "mine").unwrap();
+    fs::create_dir_all(work.join("empty/blobs")).unwrap();
+    fs::write(work.join("empty/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(work.join("empty/index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+    copy(&cli, "oci:made:1", "dir:image");
     for (arguments, reason) in [
         (&["cp", "oci:made:1", "docker-archive:new.tar"][..], "say which with --platform"),
         (&["cp", "oci:made:1", "docker-archive:new.tar:@0"], "does not say what the image is to be called"),
@@ -313,6 +317,14 @@ fn what_cannot_be_written() {
         (&["cp", "-a", "oci:made", "docker-archive:new.tar"], "holds one image"),
         (&["cp", "-n", "oci:made:1", "oci-archive:there.tar"], "--no-clobber"),
         (&["cp", "oci:made:2", "oci-archive:there.tar"], "it has no tag 2"),
+        (&["cp", "-n", "oci:made:1", "dir:image"], "--no-clobber"),
+        (&["cp", "-n", "oci:made:1", "docker-daemon:x"], "--no-clobber"),
+        (&["cp", "--dry-run", "oci:made:1", "docker-archive:new.tar:x:1"], "docker loads one platform"),
+        (&["cp", "-a", "oci:empty", "oci-archive:there.tar"], "there is nothing to put into it"),
+        (
+            &["digest", &format!("docker-daemon:x@sha256:{}", "0".repeat(64))],
+            "asks a docker daemon for a digest",
+        ),
         (&["tag", "dir:made", "2"], "cannot be given another tag"),
         (&["delete", "oci-archive:there.tar:1"], "nothing can be deleted"),
     ] {
@@ -321,7 +333,7 @@ fn what_cannot_be_written() {
     }
     let shown = cli.hoist(["cp", "--dry-run", "oci:made:1", "oci-archive:new.tar"]).run();
     shown.success();
-    assert_eq!(names(&work), ["full", "made", "there.tar"]);
+    assert_eq!(names(&work), ["empty", "full", "image", "made", "there.tar"]);
     assert_eq!(fs::read(work.join("there.tar")).unwrap(), b"mine");
 }
 
@@ -387,4 +399,62 @@ fn what_docker_saved_before() {
     cli.shell("tar cf broken.tar -C old .").run().success();
     let outcome = cli.hoist(["config", "docker-archive:broken.tar"]).run();
     refused(&cli, &outcome, "manifest.json names 0/layer.tar, which is not there");
+}
+
+/// A directory has had another image before, a part of this one.
+#[test]
+fn an_image_in_the_place_of_its_part() {
+    let cli = Cli::new();
+    let graph = images::eight_platforms();
+    graph.write_layout(&cli.work().join("made"), "1");
+    cli.hoist(["--platform", "linux/amd64", "cp", "oci:made:1", "dir:image"]).run().success();
+    copy(&cli, "oci:made:1", "dir:image");
+    assert_eq!(digest(&cli, "dir:image"), graph.manifest.digest);
+    cli.hoist(["validate", "dir:image"]).run().success();
+    let line = "existing manifest: ";
+    let again = cli.hoist(["cp", "oci:made:1", "dir:image"]).run();
+    again.success();
+    assert!(logged(&again.stderr()).last().unwrap().starts_with(line), "{again}");
+}
+
+/// What has the name of the archive may be no file, or a link to one.
+#[test]
+fn what_an_archive_replaces() {
+    let cli = Cli::new();
+    images::single().write_layout(&cli.work().join("made"), "1");
+    copy(&cli, "oci:made:1", "oci-archive:one.tar");
+    let one = fs::read(cli.work().join("one.tar")).unwrap();
+    let line = "mkfifo pipe && (cat pipe > read.tar &) && hoist cp oci:made:1 oci-archive:pipe && test -p pipe && sleep 1";
+    cli.shell(line).run().success();
+    assert!(fs::read(cli.work().join("read.tar")).unwrap() == one);
+    cli.shell(
+        "mkdir there && echo x > there/real.tar && chmod 600 there/real.tar && ln -s there/real.tar link.tar",
+    )
+    .run()
+    .success();
+    copy(&cli, "oci:made:1", "oci-archive:link.tar");
+    assert!(fs::read(cli.work().join("there/real.tar")).unwrap() == one);
+    assert_eq!(
+        cli.shell("stat -c %a there/real.tar; test -L link.tar && ls -A there").run().success(),
+        "600\nreal.tar\n"
+    );
+}
+
+/// Manifests that disagree are no image, wherever they are to go.
+#[test]
+fn two_lengths_of_one_blob() {
+    let cli = Cli::new();
+    let (one, two) = (images::single(), images::docker_schema2());
+    let layout = cli.work().join("made");
+    images::single().write_layout(&layout, "1");
+    let layer = one.json()["layers"][0].clone();
+    let mut longer = one.json();
+    longer["layers"][0]["size"] = serde_json::json!(layer["size"].as_u64().unwrap() + 1);
+    longer["annotations"] = serde_json::json!({"which": "the other"});
+    let longer = Graph::leaf(&longer, Vec::new());
+    images::index([one, longer, two]).write_layout(&layout, "2");
+    for place in ["oci-archive:new.tar", "oci-archive:-", "oci:new", "dir:new"] {
+        let outcome = cli.hoist(["cp", "oci:made:2", place]).run();
+        refused(&cli, &outcome, "and another that it has ");
+    }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -49,10 +49,17 @@ const END: usize = 1024;
 pub struct NewArchive {
     inner: Arc<Inner>,
     root: Option<Digest>,
+    _guard: Arc<Guard>,
 }
+
+/// Removes what has been begun when nobody goes on with it, though threads of its own may still be at it.
+#[derive(Debug)]
+struct Guard(Option<Arc<Target>>);
 
 #[derive(Debug)]
 struct Inner {
+    /// What messages call it.
+    label: String,
     format: ArchiveFormat,
     path: PathBuf,
     out: Out,
@@ -64,10 +71,22 @@ struct Inner {
 /// Where it goes.
 #[derive(Debug)]
 enum Out {
-    /// Into a file, which is made with the first thing that is written, and gets its name in the end.
-    File { folder: Folder, temporary: String, name: String, file: OnceLock<File> },
+    /// Into a file.
+    File(Arc<Target>),
     /// Into a stream.
     Stream(Stream),
+}
+
+/// A file, which is made with the first thing that is written, and gets its name in the end.
+#[derive(Debug)]
+struct Target {
+    folder: Folder,
+    temporary: String,
+    name: String,
+    /// That of the file that is replaced.
+    permissions: Option<Permissions>,
+    file: OnceLock<File>,
+    finished: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -83,7 +102,8 @@ struct State {
     /// The image that docker is to load, and what it is to call it.
     image: Option<Manifest>,
     docker_name: Option<Reference>,
-    finished: bool,
+    /// Why what was written could not be flushed to the disk: that is told once only.
+    unflushable: Option<io::Error>,
 }
 
 /// The place of a content.
@@ -98,38 +118,51 @@ struct Slot {
 }
 
 impl NewArchive {
-    /// An archive that is to be at `path`; what has that name is replaced in the end. Blocks for a moment.
+    /// An archive that is to be at `path`; a file that has that name is replaced in the end, and its mode stays. What is no
+    /// file, but a pipe or a device, is written to as a [`stream`](Self::stream). Blocks for a moment.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is no such directory.
     pub fn create(format: ArchiveFormat, path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let create = || {
-            let missing = || Error::archive(path, "it names no file");
-            let name = path.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
-            if path.is_dir() {
-                return Err(Error::archive(path, "it is a directory"));
-            }
-            let parent =
-                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let folder = Folder::open(parent)?;
+        let label = format!("{}:{}", format.prefix(), path.display());
+        let out = Self::out(path).map_err(|error| error.doing(format!("creating {label}")))?;
+        Ok(Self::new(format, label, path, out))
+    }
+
+    fn out(path: &Path) -> Result<Out, Error> {
+        let failed = |error| Error::io(path, error);
+        let existing = path.metadata().ok();
+        if existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            return Err(Error::archive(path, "it is a directory"));
+        }
+        if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
+            let file = File::options().write(true).open(path).map_err(failed)?;
+            return Ok(Out::Stream(Stream::new(Box::new(file))));
+        }
+        // A link keeps pointing where it points.
+        let path = if existing.is_some() { &path.canonicalize().map_err(failed)? } else { path };
+        let missing = || Error::archive(path, "it names no file");
+        let name = path.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Out::File(Arc::new(Target {
+            folder: Folder::open(parent)?,
             // One name, so that a process that dies leaves one file at most, which the next one takes over.
-            let temporary = format!(".{name}.partial");
-            Ok(Out::File { folder, temporary, name, file: OnceLock::new() })
-        };
-        let out = create().map_err(|error: Error| {
-            error.doing(format!("creating {}:{}", format.prefix(), path.display()))
-        })?;
-        Ok(Self::new(format, path, out))
+            temporary: format!(".{name}.partial"),
+            name,
+            permissions: existing.map(|existing| existing.permissions()),
+            file: OnceLock::new(),
+            finished: AtomicBool::new(false),
+        })))
     }
 
     /// Begins an archive that goes into a stream, one content after another. What has been written cannot be taken back: a
-    /// stream that ends without an end is to be thrown away.
-    pub fn stream(format: ArchiveFormat, out: Box<dyn Write + Send>) -> Self {
-        Self::new(format, Path::new("-"), Out::Stream(Stream::new(out)))
+    /// stream that ends without an end is to be thrown away. `label`: what messages call it.
+    pub fn stream(format: ArchiveFormat, label: impl Into<String>, out: Box<dyn Write + Send>) -> Self {
+        Self::new(format, label.into(), Path::new("-"), Out::Stream(Stream::new(out)))
     }
 
-    fn new(format: ArchiveFormat, path: &Path, out: Out) -> Self {
+    fn new(format: ArchiveFormat, label: String, path: &Path, out: Out) -> Self {
         let state = State {
             slots: HashMap::new(),
             end: 0,
@@ -138,16 +171,16 @@ impl NewArchive {
             index: Index::new(),
             image: None,
             docker_name: None,
-            finished: false,
+            unflushable: None,
         };
-        let inner = Inner {
-            format,
-            path: path.to_owned(),
-            out,
-            state: Mutex::new(state),
-            flushing: AtomicBool::new(false),
-        };
-        Self { inner: inner.into(), root: None }
+        let guard = Guard(match &out {
+            Out::File(target) => Some(Arc::clone(target)),
+            Out::Stream(_) => None,
+        });
+        let path = path.to_owned();
+        let inner =
+            Inner { label, format, path, out, state: Mutex::new(state), flushing: AtomicBool::new(false) };
+        Self { inner: inner.into(), root: None, _guard: guard.into() }
     }
 
     /// The same archive, where the manifest of this digest gets an entry when it is put by its digest.
@@ -205,24 +238,25 @@ impl NewArchive {
 
     fn complete(&self) -> Result<(), Error> {
         let inner = &self.inner;
-        let (mut files, missing) = {
+        let (mut files, missing, nothing) = {
             let state = inner.state();
             let failed = |error: serde_json::Error| Error::io(&*inner.path, error);
             let mut files = vec![("index.json", state.index.to_bytes().map_err(failed)?)];
             if let (ArchiveFormat::Docker, Some(image)) = (inner.format, &state.image) {
                 files.push((MANIFEST, docker_list(image, state.docker_name.as_ref())?));
             }
-            (files, state.slots.values().any(|slot| !slot.done))
+            (files, state.slots.values().any(|slot| !slot.done), state.index.descriptors().next().is_none())
         };
         if missing {
             return Err(Error::archive(&*inner.path, "not all of it has come"));
         }
+        if nothing {
+            return Err(Error::archive(&*inner.path, "there is nothing to put into it"));
+        }
         for (name, bytes) in files.drain(..) {
             inner.add_file(name, &bytes)?;
         }
-        inner.end()?;
-        inner.state().finished = true;
-        Ok(())
+        inner.end()
     }
 }
 
@@ -259,41 +293,43 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file that is written to. One process at a time has it.
+    /// The file that is written to.
     fn file(&self) -> Result<&File, Error> {
-        let Out::File { folder, temporary, file, .. } = &self.out else {
-            return Err(Error::archive(&*self.path, "it goes into a stream"));
-        };
-        if let Some(file) = file.get() {
-            return Ok(file);
+        match &self.out {
+            Out::File(target) => target.file(&self.path),
+            Out::Stream(_) => Err(Error::archive(&*self.path, "it goes into a stream")),
         }
-        let Some(new) = folder.lock(temporary, true, false)? else {
-            return Err(Error::archive(&*self.path, "another process is writing it"));
-        };
-        new.set_len(0).map_err(|error| Error::io(folder.path().join(temporary), error))?;
-        Ok(file.get_or_init(|| new))
     }
 
     /// Gives contents their places, or their turns, unless they have them.
     fn place(&self, contents: &[Descriptor]) -> Result<(), Error> {
         let mut state = self.state();
         for content in contents {
-            if state.slots.contains_key(&content.digest) {
-                continue;
+            if let Some(slot) = state.slots.get(&content.digest) {
+                if slot.size == content.size {
+                    continue;
+                }
+                let (digest, one, other) = (content.digest, slot.size, content.size);
+                let reason = format!("manifests disagree on the length of {digest}: {one} and {other} bytes");
+                return Err(Error::archive(&*self.path, reason));
             }
             let mut folders = state.folders.clone();
             let mut headers = Self::beginning(&mut folders, Some(content.digest.algorithm().name()))?;
             headers.extend(header(&blob_name(&content.digest), content.size)?);
-            let at = state.end + headers.len() as u64;
+            let at = state.end.saturating_add(headers.len() as u64);
+            let end = content.size.checked_next_multiple_of(BLOCK).and_then(|size| at.checked_add(size));
+            let Some(end) = end.filter(|end| i64::try_from(*end).is_ok()) else {
+                return Err(Error::archive(&*self.path, "the content is longer than a file can be"));
+            };
             match &self.out {
-                Out::File { .. } => {
+                Out::File(_) => {
                     let written = self.file()?.write_all_at(&headers, state.end);
                     written.map_err(|error| Error::io(&*self.path, error))?;
                 }
                 Out::Stream(stream) => stream.place(content.digest, headers),
             }
             state.folders = folders;
-            state.end = at + padded(content.size);
+            state.end = end;
             let slot = Slot { at, size: content.size, written: Pieces::default(), done: false };
             state.slots.insert(content.digest, slot);
         }
@@ -333,8 +369,9 @@ impl Inner {
         self.state().unflushed = 0;
         let archive = Arc::clone(self);
         spawn_blocking(move || {
-            // What cannot be flushed is told in the end.
-            let _ = archive.file().map(File::sync_data);
+            if let Err(error) = archive.file().map_or(Ok(()), File::sync_data) {
+                archive.state().unflushable = Some(error);
+            }
             archive.flushing.store(false, Ordering::Relaxed);
         });
     }
@@ -344,7 +381,7 @@ impl Inner {
         let failed = |error| Error::io(&*self.path, error);
         let at = self.state().slots.get(&content.digest).map_or(0, |slot| slot.at);
         match &self.out {
-            Out::File { .. } => self.file()?.write_all_at(bytes, at).map_err(failed)?,
+            Out::File(_) => self.file()?.write_all_at(bytes, at).map_err(failed)?,
             Out::Stream(stream) => stream.write_whole(&content.digest, bytes).map_err(failed)?,
         }
         self.done(&content.digest);
@@ -368,7 +405,7 @@ impl Inner {
         let length = padded(bytes.len() as u64);
         bytes.resize(usize::try_from(length).unwrap_or(bytes.len()), 0);
         match &self.out {
-            Out::File { .. } => self.file()?.write_all_at(&bytes, state.end).map_err(failed)?,
+            Out::File(_) => self.file()?.write_all_at(&bytes, state.end).map_err(failed)?,
             Out::Stream(stream) => stream.write_all(&bytes).map_err(failed)?,
         }
         state.end += length;
@@ -380,25 +417,47 @@ impl Inner {
         let failed = |error| Error::io(&*self.path, error);
         let end = self.state().end + END as u64;
         match &self.out {
-            Out::File { folder, temporary, name, .. } => {
+            Out::File(target) => {
                 let file = self.file()?;
+                if let Some(error) = self.state().unflushable.take() {
+                    return Err(failed(error));
+                }
                 file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)?;
-                folder.rename(temporary, folder, name)?;
-                folder.sync()
+                target.folder.rename(&target.temporary, &target.folder, &target.name)?;
+                target.finished.store(true, Ordering::Relaxed);
+                target.folder.sync()
             }
             Out::Stream(stream) => stream.end(&[0; END]).map_err(failed),
         }
     }
 }
 
-impl Drop for Inner {
+impl Target {
+    /// The file. One process at a time has it.
+    fn file(&self, path: &Path) -> Result<&File, Error> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let Some(new) = self.folder.lock(&self.temporary, true, false)? else {
+            return Err(Error::archive(path, "another process is writing it"));
+        };
+        let failed = |error| Error::io(self.folder.path().join(&self.temporary), error);
+        new.set_len(0).map_err(failed)?;
+        if let Some(permissions) = &self.permissions {
+            new.set_permissions(permissions.clone()).map_err(failed)?;
+        }
+        Ok(self.file.get_or_init(|| new))
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
-        if let Out::File { folder, temporary, file, .. } = &self.out
-            && file.get().is_some()
-            && !self.state().finished
+        if let Some(target) = &self.0
+            && target.file.get().is_some()
+            && !target.finished.load(Ordering::Relaxed)
         {
             // What stays is taken over by whoever writes this archive next.
-            let _ = folder.remove(temporary);
+            let _ = target.folder.remove(&target.temporary);
         }
     }
 }
@@ -448,7 +507,7 @@ impl Ground for Place {
 
 impl fmt::Display for NewArchive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.inner.format.prefix(), self.inner.path.display())
+        f.write_str(&self.inner.label)
     }
 }
 
@@ -525,7 +584,7 @@ impl Store for NewArchive {
             return Err(error.doing(doing));
         }
         match &self.inner.out {
-            Out::File { .. } => {
+            Out::File(_) => {
                 let file = self.inner.file().map_err(|error| error.doing(&*doing))?;
                 let place = Box::new(Place { archive: Arc::clone(&self.inner), digest: blob.digest });
                 let placer = FilePlacer::new(doing.clone(), blob, (file, at), place, written);
@@ -543,9 +602,7 @@ impl Store for NewArchive {
     async fn kept(&self, blob: &Descriptor) -> u64 {
         match &self.inner.out {
             Out::Stream(stream) => stream.kept(&blob.digest),
-            Out::File { .. } => {
-                self.inner.state().slots.get(&blob.digest).map_or(0, |slot| slot.written.bytes())
-            }
+            Out::File(_) => self.inner.state().slots.get(&blob.digest).map_or(0, |slot| slot.written.bytes()),
         }
     }
 }

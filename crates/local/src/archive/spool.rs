@@ -1,7 +1,7 @@
 //! The file that an archive is read from: itself, or, where it cannot be read at any place, an unlinked temporary file.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use layer::{Compression, Decoder};
@@ -42,10 +42,20 @@ pub(super) fn spool(reader: impl BufRead, path: &Path) -> Result<File, Error> {
         Some(_) => Error::io(path, error),
         None => Error::archive(path, format!("it could not be inflated: {error}")),
     };
-    let decoder = Decoder::new(reader).map_err(broken)?;
-    let length = io::copy(&mut decoder.take(LIMIT + 1), &mut file).map_err(broken)?;
-    if length > LIMIT {
-        return Err(Error::TooLarge { path: path.to_owned(), size: length, limit: LIMIT });
+    let mut decoder = Decoder::new(reader).map_err(broken)?;
+    let (mut length, mut buffer) = (0, vec![0; BUFFER]);
+    loop {
+        let read = match decoder.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(broken(error)),
+        };
+        length += read as u64;
+        if length > LIMIT {
+            return Err(Error::TooLarge { path: path.to_owned(), size: length, limit: LIMIT });
+        }
+        file.write_all(&buffer[..read]).map_err(|error| Error::io(std::env::temp_dir(), error))?;
     }
     file.rewind().map_err(|error| Error::io(path, error))?;
     Ok(file)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,10 @@ use crate::error::Error;
 
 /// No sensible archive of images has more entries.
 const MOST: usize = 1_000_000;
+
+/// The longest name, with what else is said of an entry, in bytes; and the most of all of them.
+const LONGEST: u64 = 1 << 20;
+const NAMES: u64 = 64 << 20;
 
 /// So many links are followed for one name.
 const LINKS: usize = 16;
@@ -40,6 +45,7 @@ impl Table {
             None => Error::archive(path, format!("it is no tar archive, or damaged: {error}")),
         };
         let end = file.metadata().map_err(|error| Error::io(path, error))?.len();
+        look(&file, path, &broken)?;
         let mut members = HashMap::new();
         let mut archive = tar::Archive::new(&file);
         for entry in archive.entries_with_seek().map_err(broken)? {
@@ -70,9 +76,6 @@ impl Table {
                 // As when it is unpacked, the last one stays.
                 members.insert(name, member);
             }
-            if members.len() > MOST {
-                return Err(Error::archive(path, format!("it has more than {MOST} entries")));
-            }
         }
         Ok(Self { file: Arc::new(file), path: path.to_owned(), members })
     }
@@ -98,6 +101,34 @@ impl Table {
     }
 }
 
+/// Looks whether the entries are so many, or their names so long, that they would not be read in sensible memory.
+fn look(file: &File, path: &Path, broken: &impl Fn(std::io::Error) -> Error) -> Result<(), Error> {
+    let (mut entries, mut names) = (0, 0_u64);
+    for entry in tar::Archive::new(file).entries_with_seek().map_err(broken)?.raw(true) {
+        let entry = entry.map_err(broken)?;
+        entries += 1;
+        // What stands before an entry to say more of it is read as a whole.
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_gnu_longlink() || kind.is_pax_local_extensions() {
+            names = names.saturating_add(entry.size());
+            if entry.size() > LONGEST {
+                return Err(Error::archive(
+                    path,
+                    format!("an entry has a name or attributes of {} bytes", entry.size()),
+                ));
+            }
+        }
+        if entries > MOST || names > NAMES {
+            return Err(Error::archive(
+                path,
+                format!("it has more than {MOST} entries, or {NAMES} bytes of names"),
+            ));
+        }
+    }
+    let mut rewound = file;
+    rewound.rewind().map_err(|error| Error::io(path, error))
+}
+
 /// A name below the archive's root in its plain form; `None` if it leads out.
 fn inside(base: &str, name: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
@@ -116,7 +147,7 @@ fn inside(base: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
+    use std::io::Write;
 
     use layer::{Item, Metadata, TarWriter};
 
@@ -156,6 +187,19 @@ mod tests {
         assert_eq!(text(&format!("{}end", "long/".repeat(60))).as_deref(), Some("long"));
         for name in ["dir", "dir/out", "dir/round", "up", "../up", "etc/passwd", ""] {
             assert_eq!(text(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_would_fill_the_memory() {
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("x").unwrap();
+            header.set_entry_type(kind);
+            header.set_size(3 << 30);
+            header.set_cksum();
+            let reason = scan(header.as_bytes()).unwrap_err().to_string();
+            assert!(reason.contains("has a name or attributes of 3221225472 bytes"), "{reason}");
         }
     }
 

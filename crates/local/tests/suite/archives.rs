@@ -91,10 +91,17 @@ async fn what_is_not_finished_is_not_there() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     other.lay_out(&[blob(&one)]).await.unwrap();
     write(&other, &one, 3).await;
+    let empty = other.finish().await.unwrap_err();
+    assert!(empty.to_string().contains("there is nothing to put into it"), "{empty}");
+    other.put_manifest(&tag("1").into(), &manifest("root")).await.unwrap();
     other.finish().await.unwrap();
-    assert!(
-        matches!(Archive::open(ArchiveFormat::Oci, &path).await.unwrap().find(None), Err(error) if error.kind() == Kind::NotFound)
-    );
+    assert!(Archive::open(ArchiveFormat::Oci, &path).await.unwrap().find(None).is_ok());
+    drop(other);
+    let large = NewArchive::create(ArchiveFormat::Oci, &path).unwrap();
+    for size in [u64::MAX, u64::MAX - 600, 1 << 63] {
+        let error = large.lay_out(&[Descriptor { size, ..blob(&one) }]).await.unwrap_err();
+        assert!(error.to_string().contains("longer than a file can be"), "{error}");
+    }
 }
 
 /// A wrong byte is never in an archive that is complete, and may be mended by another attempt.
@@ -124,7 +131,8 @@ async fn wrong_bytes() {
 async fn a_stream_is_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tar");
-    let archive = NewArchive::stream(ArchiveFormat::Oci, Box::new(fs::File::create(&path).unwrap()));
+    let archive =
+        NewArchive::stream(ArchiveFormat::Oci, "a stream", Box::new(fs::File::create(&path).unwrap()));
     let contents: Vec<Bytes> = (0..6).map(|n| content(700 * n + 1)).collect();
     let blobs: Vec<Descriptor> = contents.iter().map(|content| blob(content)).collect();
     archive.lay_out(&blobs).await.unwrap();

@@ -116,7 +116,8 @@ fn destination(
         }
         Place::Archive(name) => archive(context, name, from, root),
         Place::Daemon(name) => {
-            let archive = NewArchive::stream(ArchiveFormat::Docker, context.daemon()?.load());
+            let archive =
+                NewArchive::stream(ArchiveFormat::Docker, to.repository(), context.daemon()?.load());
             Ok(Arc::new(archive.with_docker_name(name)))
         }
         Place::Directory(path) => {
@@ -145,7 +146,7 @@ fn archive(
             .hint("`oci-archive:FILE` holds any number of tags"));
     }
     let archive = if name.file() == Path::new("-") {
-        NewArchive::stream(format, context.ui.writer()?)
+        NewArchive::stream(format, name.without_wanted().to_string(), context.ui.writer()?)
     } else {
         NewArchive::create(format, name.file())?
     };
