@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 use testkit::images::{self, Graph};
 use testkit::{Cli, Docker, DockerRegistry, HoistServer};
 
-use crate::support::{kinds, logged, refused};
+use crate::support::{kinds, logged, refused, until};
 
 /// All kinds that a layout can have.
 fn all_kinds() -> impl Iterator<Item = (&'static str, Graph)> {
@@ -345,10 +344,12 @@ fn killed_in_the_middle() {
     server.push(&graph, "demo/large", "1");
     let from = format!("{}/demo/large:1", server.address());
     let archive = cli.work().join("a.tar");
+    let partial = cli.work().join(".a.tar.partial");
     fs::write(&archive, "before").unwrap();
     for _ in 0..2 {
+        fs::write(&partial, "").unwrap();
         let running = cli.hoist(["cp", "--bwlimit", "2M", &from, "oci-archive:a.tar"]).start();
-        std::thread::sleep(Duration::from_millis(900));
+        until("it has been begun", || fs::metadata(&partial).is_ok_and(|partial| partial.len() > 0));
         let busy = cli.hoist(["cp", &from, "oci-archive:a.tar"]).run();
         refused(&cli, &busy, "another process is writing it");
         // As by kill -9.
@@ -424,7 +425,8 @@ fn what_an_archive_replaces() {
     images::single().write_layout(&cli.work().join("made"), "1");
     copy(&cli, "oci:made:1", "oci-archive:one.tar");
     let one = fs::read(cli.work().join("one.tar")).unwrap();
-    let line = "mkfifo pipe && (cat pipe > read.tar &) && hoist cp oci:made:1 oci-archive:pipe && test -p pipe && sleep 1";
+    let line =
+        "mkfifo pipe; cat pipe > read.tar & hoist cp oci:made:1 oci-archive:pipe && test -p pipe && wait";
     cli.shell(line).run().success();
     assert!(fs::read(cli.work().join("read.tar")).unwrap() == one);
     cli.shell(
