@@ -7,6 +7,7 @@ mod new;
 mod spool;
 mod streamed;
 mod table;
+mod target;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -23,8 +24,9 @@ use futures_util::{StreamExt, stream};
 use oci::{Descriptor, Digest, Manifest, MediaType, Reference, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Kind, Opened, Store};
 
+use crate::blocking;
 use crate::catalog::{self, Catalog, named};
-use crate::content::Extent;
+use crate::content::{self, Extent};
 use crate::error::Error;
 use crate::index::Index;
 use crate::make;
@@ -74,7 +76,7 @@ impl Archive {
     pub async fn open(format: ArchiveFormat, path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let doing = format!("opening {}:{}", format.prefix(), path.display());
-        let open = move |(): &()| {
+        let open = move || {
             let file = if path == Path::new("-") {
                 spool::spool(std::io::stdin().lock(), &path)?
             } else {
@@ -82,7 +84,7 @@ impl Archive {
             };
             Self::read(format, file, &path)
         };
-        catalog::run(&(), doing, open).await
+        blocking::run(doing, open).await
     }
 
     /// Opens what docker saves as it comes.
@@ -91,7 +93,7 @@ impl Archive {
         label: String,
     ) -> Result<Self, StoreError> {
         let (path, doing) = (PathBuf::from(&label), format!("opening {label}"));
-        let open = move |(): &()| {
+        let open = move || {
             let file = spool::spool(reader, &path)?;
             let mut archive = Self::read(ArchiveFormat::Docker, file, &path)?;
             if let Some(inner) = Arc::get_mut(&mut archive.inner) {
@@ -99,7 +101,7 @@ impl Archive {
             }
             Ok(archive)
         };
-        catalog::run(&(), doing, open).await
+        blocking::run(doing, open).await
     }
 
     fn read(format: ArchiveFormat, file: File, path: &Path) -> Result<Self, Error> {
@@ -215,7 +217,7 @@ impl Catalog for Archive {
         if let Some(content) = self.inner.blobs.get(digest) {
             return Ok(content.clone());
         }
-        let name = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
+        let name = docker::blob_name(digest);
         self.inner.table.find(&name).ok_or_else(|| Error::NoBlob(self.inner.table.path(&name)))
     }
 }
@@ -233,7 +235,7 @@ impl Store for Archive {
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let asked = selector.clone();
         let doing = format!("reading manifest {}", named(self, selector));
-        catalog::run(self, doing, move |archive| catalog::manifest(archive, &asked)).await
+        blocking::with(self, doing, move |archive| catalog::manifest(archive, &asked)).await
     }
 
     async fn put_manifest(&self, _: &Selector, _: &Manifest) -> Result<(), StoreError> {
@@ -263,9 +265,7 @@ impl Store for Archive {
     }
 
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let content = self.blob(&blob.digest).and_then(|content| content.expect_length(blob.size));
-        let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
-        Ok(content.stream(blob, range.start..range.end.min(blob.size)))
+        content::read(self.blob(&blob.digest), blob, range)
     }
 
     async fn write(&self, _: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {

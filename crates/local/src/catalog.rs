@@ -9,8 +9,8 @@ use oci::{Descriptor, Digest, Manifest, MediaType, Selector, Tag, View};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use store::{Error as StoreError, Kind, Store, of_type, referrers_by_tag};
-use tokio::task::spawn_blocking;
 
+use crate::blocking;
 use crate::content::Extent;
 use crate::error::Error;
 use crate::index::{Found, Index};
@@ -142,23 +142,20 @@ pub(crate) async fn referrers<C: Catalog + Store + Clone + 'static>(
     let mut all: BTreeMap<Digest, Descriptor> = BTreeMap::new();
     let of = *subject;
     let doing = format!("listing what refers to {}@{subject}", catalog.name());
-    let entries = run(catalog, doing, move |catalog| entries_about(catalog, &of)).await?;
+    let entries = blocking::with(catalog, doing, move |catalog| entries_about(catalog, &of)).await?;
     for referrer in entries.into_iter().chain(referrers_by_tag(catalog, subject, None).await?) {
         all.entry(referrer.digest).or_insert(referrer);
     }
     Ok(of_type(all.into_values().collect(), artifact_type))
 }
 
-/// Does something on a thread that may wait for the disk.
-pub(crate) async fn run<C: Clone + Send + 'static, T: Send + 'static>(
-    place: &C,
-    doing: String,
-    work: impl FnOnce(&C) -> Result<T, Error> + Send + 'static,
-) -> Result<T, StoreError> {
-    let place = place.clone();
-    let done = spawn_blocking(move || work(&place)).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        .map_err(|error| error.doing(doing))
+/// What is put under a name, made sure of.
+pub(crate) fn checked(selector: &Selector, manifest: &Manifest) -> Result<Manifest, Error> {
+    let digest = match selector {
+        Selector::Digest(digest) => *digest,
+        Selector::Tag(_) => manifest.digest(),
+    };
+    Ok(Manifest::verified(manifest.raw().clone(), Some(manifest.media_type().clone()), digest)?)
 }
 
 /// A place's name with what is meant in it.

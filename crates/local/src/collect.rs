@@ -6,7 +6,8 @@ use oci::Digest;
 use serde_json::Value;
 use store::Error as StoreError;
 
-use crate::catalog::{self, Catalog, MANIFEST_LIMIT};
+use crate::blocking;
+use crate::catalog::{Catalog, MANIFEST_LIMIT};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::layout::Layout;
@@ -34,7 +35,7 @@ impl Layout {
     /// is listed is damaged, so that nobody knows what it leads to: then nothing is removed.
     pub async fn collect(&self, keep: bool) -> Result<Garbage, StoreError> {
         let doing = format!("collecting garbage in {self}");
-        catalog::run(self, doing, move |layout| collect(layout, keep)).await
+        blocking::with(self, doing, move |layout| collect(layout, keep)).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
 use oci::Descriptor;
-use store::ByteStream;
+use store::{ByteStream, Error as StoreError};
 
 use crate::error::Error;
 
@@ -28,6 +28,17 @@ pub(crate) fn whole(file: &mut File, path: &Path, limit: u64) -> Result<Vec<u8>,
     }
     let size = size.max(bytes.len() as u64);
     if size > limit { Err(Error::TooLarge { path: path.to_owned(), size, limit }) } else { Ok(bytes) }
+}
+
+/// A blob's bytes of `range`, wherever it was looked for.
+pub(crate) fn read(
+    found: Result<Extent, Error>,
+    blob: &Descriptor,
+    range: Range<u64>,
+) -> Result<ByteStream, StoreError> {
+    let content = found.and_then(|content| content.expect_length(blob.size));
+    let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
+    Ok(content.stream(blob, range.start..range.end.min(blob.size)))
 }
 
 /// A content that lies in a file.
@@ -50,7 +61,7 @@ impl Extent {
     }
 
     /// Makes sure of its length.
-    pub(crate) fn expect_length(self, expected: u64) -> Result<Self, Error> {
+    fn expect_length(self, expected: u64) -> Result<Self, Error> {
         let found = self.length;
         if found == expected { Ok(self) } else { Err(Error::Length { path: self.path, found, expected }) }
     }
@@ -79,7 +90,7 @@ impl Extent {
     }
 
     /// Its bytes of `range` as those of a blob, read on threads that may wait for the disk.
-    pub(crate) fn stream(self, blob: &Descriptor, range: Range<u64>) -> ByteStream {
+    fn stream(self, blob: &Descriptor, range: Range<u64>) -> ByteStream {
         let doing: Arc<str> = format!("reading blob {}", blob.digest).into();
         let source = Arc::new(self);
         try_unfold(range, move |range| {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,12 +13,12 @@ use futures_util::{StreamExt, stream};
 use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Opened, Store};
 
+use crate::blocking;
 use crate::catalog::{self, named};
 use crate::content::{self, Extent};
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::partial::{self, Begun, Partial};
-use crate::placer::{FilePlacer, Ground};
+use crate::partial::{self, Partial};
 use crate::sweep;
 
 /// The image's own manifest.
@@ -32,9 +31,6 @@ const VERSION_CONTENT: &str = "Directory Transport Version: 1.1\n";
 
 /// The most that is read of a manifest, in bytes: as of a registry.
 const MANIFEST_LIMIT: u64 = 4 << 20;
-
-/// How long is waited before the next look at a blob that another process is writing.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A directory with one image. Clones share it.
 ///
@@ -155,13 +151,12 @@ impl Directory {
     }
 
     fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
-        let (digest, name) = match selector {
-            Selector::Digest(digest) if self.root != Some(*digest) => (*digest, manifest_name(digest)),
-            Selector::Digest(digest) => (*digest, MANIFEST.to_owned()),
-            Selector::Tag(_) => (manifest.digest(), MANIFEST.to_owned()),
+        let manifest = catalog::checked(selector, manifest)?;
+        let digest = manifest.digest();
+        let name = match selector {
+            Selector::Digest(digest) if self.root != Some(*digest) => manifest_name(digest),
+            _ => MANIFEST.to_owned(),
         };
-        let manifest =
-            Manifest::verified(manifest.raw().clone(), Some(manifest.media_type().clone()), digest)?;
         let folder = self.ready()?;
         folder.sync()?;
         partial::put(&folder, &folder, &name, (&digest, manifest.raw()))?;
@@ -211,13 +206,13 @@ impl Store for Directory {
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let asked = selector.clone();
         let doing = format!("reading manifest {}", named(self, selector));
-        catalog::run(self, doing, move |directory| directory.manifest_of(&asked)).await
+        blocking::with(self, doing, move |directory| directory.manifest_of(&asked)).await
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
         let (asked, manifest) = (selector.clone(), manifest.clone());
         let doing = format!("writing manifest {}", named(self, selector));
-        catalog::run(self, doing, move |directory| directory.put(&asked, &manifest)).await
+        blocking::with(self, doing, move |directory| directory.put(&asked, &manifest)).await
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
@@ -238,32 +233,17 @@ impl Store for Directory {
     }
 
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let content = self.blob(&blob.digest).and_then(|content| content.expect_length(blob.size));
-        let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
-        Ok(content.stream(blob, range.start..range.end.min(blob.size)))
+        content::read(self.blob(&blob.digest), blob, range)
     }
 
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = format!("writing blob {} to {self}", blob.digest);
-        loop {
-            let wanted = blob.clone();
-            let begin = move |directory: &Self| {
-                let folder = directory.ready()?;
-                sweep::old(&folder)?;
-                Partial::begin(folder, directory.folder()?, &wanted)
-            };
-            match catalog::run(self, doing.clone(), begin).await? {
-                (Begun::Existed, _) => return Ok(Opened::Existed),
-                (Begun::Busy, _) => tokio::time::sleep(PAUSE).await,
-                (Begun::Partial(partial), written) => {
-                    let placer = partial.file.try_clone().map_err(|error| Error::io(partial.path(), error));
-                    let placer = placer.and_then(|file| {
-                        FilePlacer::new(doing.clone(), blob, (&file, 0), partial, written.all)
-                    });
-                    return Ok(Opened::Placer(Box::new(placer.map_err(|error| error.doing(doing))?)));
-                }
-            }
-        }
+        let open = |directory: &Self, blob: &Descriptor| {
+            let folder = directory.ready()?;
+            sweep::old(&folder)?;
+            Partial::begin(folder, directory.folder()?, blob)
+        };
+        partial::write(self, doing, blob, open).await
     }
 
     async fn kept(&self, blob: &Descriptor) -> u64 {

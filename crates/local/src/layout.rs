@@ -5,7 +5,6 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -13,22 +12,19 @@ use futures_util::{StreamExt, stream};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Opened, Store};
 
+use crate::blocking;
 use crate::catalog::{self, Catalog, named};
 use crate::content::Extent;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::index::{Found, Index};
-use crate::partial::{self, Begun, Partial};
-use crate::placer::FilePlacer;
+use crate::partial::{self, Partial};
 use crate::{content, make, sweep};
 
 const INDEX: &str = "index.json";
 
 /// The most that is read of `index.json`, in bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
-
-/// How long is waited before the next look at a blob that another process is writing.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A layout's directory. Clones share it.
 ///
@@ -220,12 +216,8 @@ impl Layout {
     }
 
     fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
-        let digest = match selector {
-            Selector::Digest(digest) => *digest,
-            Selector::Tag(_) => manifest.digest(),
-        };
-        let manifest =
-            Manifest::verified(manifest.raw().clone(), Some(manifest.media_type().clone()), digest)?;
+        let manifest = catalog::checked(selector, manifest)?;
+        let digest = manifest.digest();
         let folder = self.ready()?;
         let blobs = folder.make("blobs")?;
         let done = blobs.make(digest.algorithm().name())?;
@@ -267,15 +259,6 @@ impl Layout {
                 self.place(digest)?.map_or(Ok(false), |place| place.remove(&digest.hex())).map(|_| ())
             }
         }
-    }
-
-    /// Does something on a thread that may wait for the disk.
-    async fn run<T: Send + 'static>(
-        &self,
-        doing: String,
-        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        catalog::run(self, doing, work).await
     }
 }
 
@@ -334,19 +317,19 @@ impl Store for Layout {
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let asked = selector.clone();
         let doing = format!("reading manifest {}", named(self, selector));
-        self.run(doing, move |layout| catalog::manifest(layout, &asked)).await
+        blocking::with(self, doing, move |layout| catalog::manifest(layout, &asked)).await
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
         let (asked, manifest) = (selector.clone(), manifest.clone());
         let doing = format!("writing manifest {}", named(self, selector));
-        self.run(doing, move |layout| layout.put(&asked, &manifest)).await
+        blocking::with(self, doing, move |layout| layout.put(&asked, &manifest)).await
     }
 
     async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {
         let asked = selector.clone();
         let doing = format!("deleting {}", named(self, selector));
-        self.run(doing, move |layout| layout.remove(&asked)).await
+        blocking::with(self, doing, move |layout| layout.remove(&asked)).await
     }
 
     fn referrers<'a>(
@@ -359,7 +342,7 @@ impl Store for Layout {
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
         let doing = self.doing("listing the tags of");
-        let tags = self.run(doing, |layout| Ok(layout.index()?.tags()));
+        let tags = blocking::with(self, doing, |layout| Ok(layout.index()?.tags()));
         stream::once(tags).boxed()
     }
 
@@ -377,33 +360,17 @@ impl Store for Layout {
     }
 
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let content = self.blob(&blob.digest).and_then(|content| content.expect_length(blob.size));
-        let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
-        Ok(content.stream(blob, range.start..range.end.min(blob.size)))
+        content::read(self.blob(&blob.digest), blob, range)
     }
 
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = format!("writing blob {} to {self}", blob.digest);
-        loop {
-            let wanted = blob.clone();
-            let open = move |layout: &Self| {
-                let blobs = layout.ready()?.make("blobs")?;
-                let done = blobs.make(wanted.digest.algorithm().name())?;
-                Partial::begin(blobs, done, &wanted)
-            };
-            let begun = self.run(doing.clone(), open).await?;
-            match begun {
-                (Begun::Existed, _) => return Ok(Opened::Existed),
-                (Begun::Busy, _) => tokio::time::sleep(PAUSE).await,
-                (Begun::Partial(partial), written) => {
-                    let file = partial.file.try_clone().map_err(|error| Error::io(&self.inner.path, error));
-                    let file = file.map_err(|error| error.doing(&*doing))?;
-                    let placer = FilePlacer::new(doing.clone(), blob, (&file, 0), partial, written.all);
-                    let placer = placer.map_err(|error| error.doing(doing))?;
-                    return Ok(Opened::Placer(Box::new(placer)));
-                }
-            }
-        }
+        let open = |layout: &Self, blob: &Descriptor| {
+            let blobs = layout.ready()?.make("blobs")?;
+            let done = blobs.make(blob.digest.algorithm().name())?;
+            Partial::begin(blobs, done, blob)
+        };
+        partial::write(self, doing, blob, open).await
     }
 
     async fn kept(&self, blob: &Descriptor) -> u64 {

@@ -24,6 +24,7 @@
 //! ```
 
 mod archive;
+mod blocking;
 mod catalog;
 mod collect;
 mod content;

@@ -6,15 +6,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oci::{Descriptor, Digest};
+use store::{Error as StoreError, Opened};
 
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::journal::{self, Written};
 use crate::pieces::Pieces;
-use crate::placer::Ground;
-use crate::{content, sweep};
+use crate::placer::{FilePlacer, Ground};
+use crate::{blocking, content, sweep};
 
 /// The directory in `blobs`.
 pub(crate) const FOLDER: &str = ".partial";
@@ -24,6 +26,9 @@ pub(crate) const JOURNAL: &str = ".parts";
 
 /// No journal of a sensible blob is larger, in bytes.
 const JOURNAL_LIMIT: u64 = 16 << 20;
+
+/// How long is waited before the next look at a blob that another process is writing.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What stands in the way of writing a blob, or not.
 pub(crate) enum Begun {
@@ -46,7 +51,7 @@ pub(crate) struct Partial {
     folder: Folder,
     name: String,
     digest: Digest,
-    pub(crate) file: File,
+    file: File,
     journal: Option<Arc<File>>,
     /// The journal's length in bytes.
     journaled: u64,
@@ -183,6 +188,28 @@ impl Ground for Partial {
     fn remove(&mut self) -> Result<(), Error> {
         self.folder.remove(&self.name)?;
         self.remove_journal()
+    }
+}
+
+/// Begins to write a blob to its partial file, which `open` opens; waits while another process is at it.
+pub(crate) async fn write<P: Clone + Send + 'static>(
+    place: &P,
+    doing: String,
+    blob: &Descriptor,
+    open: impl Fn(&P, &Descriptor) -> Result<(Begun, Written), Error> + Clone + Send + 'static,
+) -> Result<Opened, StoreError> {
+    loop {
+        let (open, wanted) = (open.clone(), blob.clone());
+        match blocking::with(place, doing.clone(), move |place| open(place, &wanted)).await? {
+            (Begun::Existed, _) => return Ok(Opened::Existed),
+            (Begun::Busy, _) => tokio::time::sleep(PAUSE).await,
+            (Begun::Partial(partial), written) => {
+                let file = partial.file.try_clone().map_err(|error| Error::io(partial.path(), error));
+                let placer = file
+                    .and_then(|file| FilePlacer::new(doing.clone(), blob, (&file, 0), partial, written.all));
+                return Ok(Opened::Placer(Box::new(placer.map_err(|error| error.doing(doing))?)));
+            }
+        }
     }
 }
 

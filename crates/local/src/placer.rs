@@ -136,6 +136,8 @@ impl Placer for FilePlacer {
         let shared = Arc::clone(&self.0);
         // Whoever is hashing ahead comes to an end first.
         let hash = Arc::clone(&shared.hash).lock_owned().await;
+        // And whoever flushes: that something could not be flushed is told once only.
+        let _flushed = Arc::clone(&shared.flushing).lock_owned().await;
         let finished = spawn_blocking(move || shared.finish(hash)).await;
         finished
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
@@ -320,6 +322,8 @@ impl Shared {
         };
         let mut state = self.state();
         if let Some(error) = state.unflushable.take() {
+            state.ended = true;
+            state.ground.remove()?;
             return Err(error);
         }
         if let Err(error) = verified {

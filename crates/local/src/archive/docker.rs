@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use layer::Compression;
-use oci::{Algorithm, Descriptor, Digest, MediaType, Reference, Tag};
+use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, Tag, View};
 use serde::Deserialize;
 
 use super::table::Table;
@@ -158,4 +158,21 @@ pub(crate) fn names(name: &Reference) -> (String, String) {
     };
     let familiar = short.strip_prefix("library/").unwrap_or(short);
     (format!("docker.io/{short}:{tag}"), format!("{familiar}:{tag}"))
+}
+
+/// `manifest.json`: what `docker load` goes by.
+pub(super) fn list_of(image: &Manifest, name: Option<&Reference>) -> Result<Vec<u8>, Error> {
+    let View::Image(image) = image.view()? else { return Ok(b"[]".to_vec()) };
+    let layers: Vec<String> = image.layers.iter().map(|layer| blob_name(&layer.digest)).collect();
+    let list = serde_json::json!([{
+        "Config": image.config.map(|config| blob_name(&config.digest)),
+        "RepoTags": name.map(|name| [names(name).1]),
+        "Layers": layers,
+    }]);
+    Ok(list.to_string().into_bytes())
+}
+
+/// Where a layout has a blob.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }

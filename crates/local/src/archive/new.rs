@@ -3,27 +3,28 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use layer::{Item, Metadata, tar_header};
-use oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector, Tag, View};
+use oci::{Descriptor, Digest, Manifest, Reference, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Kind, Opened, Store};
 use tokio::task::spawn_blocking;
 
 use super::docker::{self, MANIFEST};
 use super::name::ArchiveFormat;
 use super::streamed::{Stream, StreamWriter};
+use super::target::{Guard, Target};
+use crate::blocking;
+use crate::catalog;
 use crate::error::Error;
-use crate::folder::Folder;
 use crate::index::Index;
 use crate::journal::Written;
 use crate::make;
@@ -49,12 +50,8 @@ const END: usize = 1024;
 pub struct NewArchive {
     inner: Arc<Inner>,
     root: Option<Digest>,
-    _guard: Arc<Guard>,
+    _guard: Option<Arc<Guard>>,
 }
-
-/// Removes what has been begun when nobody goes on with it, though threads of its own may still be at it.
-#[derive(Debug)]
-struct Guard(Option<Arc<Target>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -64,8 +61,8 @@ struct Inner {
     path: PathBuf,
     out: Out,
     state: Mutex<State>,
-    /// Whether somebody is flushing what has been written.
-    flushing: AtomicBool,
+    /// Held by whoever flushes to the disk. Why something could not be flushed: that is told once only.
+    flushing: Mutex<Option<io::Error>>,
 }
 
 /// Where it goes.
@@ -75,18 +72,6 @@ enum Out {
     File(Arc<Target>),
     /// Into a stream.
     Stream(Stream),
-}
-
-/// A file, which is made with the first thing that is written, and gets its name in the end.
-#[derive(Debug)]
-struct Target {
-    folder: Folder,
-    temporary: String,
-    name: String,
-    /// That of the file that is replaced.
-    permissions: Option<Permissions>,
-    file: OnceLock<File>,
-    finished: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -102,8 +87,6 @@ struct State {
     /// The image that docker is to load, and what it is to call it.
     image: Option<Manifest>,
     docker_name: Option<Reference>,
-    /// Why what was written could not be flushed to the disk: that is told once only.
-    unflushable: Option<io::Error>,
 }
 
 /// The place of a content.
@@ -142,18 +125,7 @@ impl NewArchive {
         }
         // A link keeps pointing where it points.
         let path = if existing.is_some() { &path.canonicalize().map_err(failed)? } else { path };
-        let missing = || Error::archive(path, "it names no file");
-        let name = path.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Out::File(Arc::new(Target {
-            folder: Folder::open(parent)?,
-            // One name, so that a process that dies leaves one file at most, which the next one takes over.
-            temporary: format!(".{name}.partial"),
-            name,
-            permissions: existing.map(|existing| existing.permissions()),
-            file: OnceLock::new(),
-            finished: AtomicBool::new(false),
-        })))
+        Ok(Out::File(Arc::new(Target::new(path, existing.map(|existing| existing.permissions()))?)))
     }
 
     /// Begins an archive that goes into a stream, one content after another. What has been written cannot be taken back: a
@@ -171,16 +143,14 @@ impl NewArchive {
             index: Index::new(),
             image: None,
             docker_name: None,
-            unflushable: None,
         };
-        let guard = Guard(match &out {
-            Out::File(target) => Some(Arc::clone(target)),
+        let guard = match &out {
+            Out::File(target) => Some(Arc::new(Guard(Arc::clone(target)))),
             Out::Stream(_) => None,
-        });
+        };
         let path = path.to_owned();
-        let inner =
-            Inner { label, format, path, out, state: Mutex::new(state), flushing: AtomicBool::new(false) };
-        Self { inner: inner.into(), root: None, _guard: guard.into() }
+        let inner = Inner { label, format, path, out, state: Mutex::new(state), flushing: Mutex::default() };
+        Self { inner: inner.into(), root: None, _guard: guard }
     }
 
     /// The same archive, where the manifest of this digest gets an entry when it is put by its digest.
@@ -196,14 +166,6 @@ impl NewArchive {
         self
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        doing: String,
-        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        crate::catalog::run(self, doing, work).await
-    }
-
     fn doing(&self, what: impl fmt::Display) -> String {
         format!("writing {what} to {self}")
     }
@@ -213,13 +175,8 @@ impl NewArchive {
     }
 
     fn write_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
-        let digest = match selector {
-            Selector::Digest(digest) => *digest,
-            Selector::Tag(_) => manifest.digest(),
-        };
-        let manifest =
-            Manifest::verified(manifest.raw().clone(), Some(manifest.media_type().clone()), digest)?;
-        let descriptor = Descriptor { digest, ..manifest.descriptor() };
+        let manifest = catalog::checked(selector, manifest)?;
+        let (digest, descriptor) = (manifest.digest(), manifest.descriptor());
         self.inner.place(std::slice::from_ref(&descriptor))?;
         self.inner.write_whole(&descriptor, manifest.raw())?;
         let failed = |error: serde_json::Error| Error::io(&*self.inner.path, error);
@@ -238,12 +195,12 @@ impl NewArchive {
 
     fn complete(&self) -> Result<(), Error> {
         let inner = &self.inner;
-        let (mut files, missing, nothing) = {
+        let (files, missing, nothing) = {
             let state = inner.state();
             let failed = |error: serde_json::Error| Error::io(&*inner.path, error);
             let mut files = vec![("index.json", state.index.to_bytes().map_err(failed)?)];
             if let (ArchiveFormat::Docker, Some(image)) = (inner.format, &state.image) {
-                files.push((MANIFEST, docker_list(image, state.docker_name.as_ref())?));
+                files.push((MANIFEST, docker::list_of(image, state.docker_name.as_ref())?));
             }
             (files, state.slots.values().any(|slot| !slot.done), state.index.descriptors().next().is_none())
         };
@@ -253,28 +210,11 @@ impl NewArchive {
         if nothing {
             return Err(Error::archive(&*inner.path, "there is nothing to put into it"));
         }
-        for (name, bytes) in files.drain(..) {
+        for (name, bytes) in files {
             inner.add_file(name, &bytes)?;
         }
         inner.end()
     }
-}
-
-/// `manifest.json`: what `docker load` goes by.
-fn docker_list(image: &Manifest, name: Option<&Reference>) -> Result<Vec<u8>, Error> {
-    let path = |digest: &Digest| blob_name(digest);
-    let View::Image(image) = image.view()? else { return Ok(b"[]".to_vec()) };
-    let layers: Vec<String> = image.layers.iter().map(|layer| path(&layer.digest)).collect();
-    let list = serde_json::json!([{
-        "Config": image.config.map(|config| path(&config.digest)),
-        "RepoTags": name.map(|name| [docker::names(name).1]),
-        "Layers": layers,
-    }]);
-    Ok(list.to_string().into_bytes())
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
 /// A file's header, which belongs to nobody and has no time.
@@ -285,6 +225,30 @@ fn header(name: &str, size: u64) -> Result<Vec<u8>, Error> {
 
 pub(super) fn padded(size: u64) -> u64 {
     size.next_multiple_of(BLOCK)
+}
+
+/// What stands before the first content of all, and of a directory; `folders` are those that have an entry.
+fn beginning(folders: &mut Vec<String>, algorithm: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    if folders.is_empty() {
+        bytes.extend(header(make::MARKER, make::CONTENT.len() as u64)?);
+        bytes.extend(make::CONTENT.as_bytes());
+        fill(&mut bytes);
+    }
+    for folder in ["blobs".to_owned(), format!("blobs/{algorithm}")] {
+        if !folders.contains(&folder) {
+            let entry = tar_header(folder.as_bytes(), &Metadata::new(0o755), Item::Directory);
+            bytes.extend(entry.map_err(|error| Error::io(&*folder, error))?);
+            folders.push(folder);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Fills the last block.
+fn fill(bytes: &mut Vec<u8>) {
+    let length = padded(bytes.len() as u64);
+    bytes.resize(usize::try_from(length).unwrap_or(bytes.len()), 0);
 }
 
 impl Inner {
@@ -314,8 +278,8 @@ impl Inner {
                 return Err(Error::archive(&*self.path, reason));
             }
             let mut folders = state.folders.clone();
-            let mut headers = Self::beginning(&mut folders, Some(content.digest.algorithm().name()))?;
-            headers.extend(header(&blob_name(&content.digest), content.size)?);
+            let mut headers = beginning(&mut folders, content.digest.algorithm().name())?;
+            headers.extend(header(&docker::blob_name(&content.digest), content.size)?);
             let at = state.end.saturating_add(headers.len() as u64);
             let end = content.size.checked_next_multiple_of(BLOCK).and_then(|size| at.checked_add(size));
             let Some(end) = end.filter(|end| i64::try_from(*end).is_ok()) else {
@@ -336,43 +300,23 @@ impl Inner {
         Ok(())
     }
 
-    /// What stands before the first content of a directory.
-    fn beginning(folders: &mut Vec<String>, algorithm: Option<&str>) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        if folders.is_empty() {
-            bytes.extend(header(make::MARKER, make::CONTENT.len() as u64)?);
-            bytes.extend(make::CONTENT.as_bytes());
-            let length = bytes.len() as u64;
-            bytes.resize(usize::try_from(padded(length)).unwrap_or(bytes.len()), 0);
-            folders.push(String::new());
-        }
-        for folder in algorithm.into_iter().flat_map(|name| ["blobs".to_owned(), format!("blobs/{name}")]) {
-            if !folders.contains(&folder) {
-                let entry = tar_header(folder.as_bytes(), &Metadata::new(0o755), Item::Directory);
-                bytes.extend(entry.map_err(|error| Error::io(&*folder, error))?);
-                folders.push(folder);
-            }
-        }
-        Ok(bytes)
-    }
-
     /// Begins to flush to the disk what has come, when it is enough, so that little is left for the end.
     fn flush_ahead(self: &Arc<Self>, new: u64) {
-        let due = {
+        {
             let mut state = self.state();
             state.unflushed += new;
-            state.unflushed >= FLUSH
-        };
-        if !due || self.flushing.swap(true, Ordering::Relaxed) {
-            return;
+            if state.unflushed < FLUSH {
+                return;
+            }
+            state.unflushed = 0;
         }
-        self.state().unflushed = 0;
         let archive = Arc::clone(self);
         spawn_blocking(move || {
-            if let Err(error) = archive.file().map_or(Ok(()), File::sync_data) {
-                archive.state().unflushable = Some(error);
+            if let Ok(mut failed) = archive.flushing.try_lock()
+                && let Err(error) = archive.file().map_or(Ok(()), File::sync_data)
+            {
+                *failed = Some(error);
             }
-            archive.flushing.store(false, Ordering::Relaxed);
         });
     }
 
@@ -399,16 +343,14 @@ impl Inner {
     fn add_file(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let failed = |error| Error::io(&*self.path, error);
         let mut state = self.state();
-        let mut bytes = Self::beginning(&mut state.folders, None)?;
-        bytes.extend(header(name, content.len() as u64)?);
+        let mut bytes = header(name, content.len() as u64)?;
         bytes.extend(content);
-        let length = padded(bytes.len() as u64);
-        bytes.resize(usize::try_from(length).unwrap_or(bytes.len()), 0);
+        fill(&mut bytes);
         match &self.out {
             Out::File(_) => self.file()?.write_all_at(&bytes, state.end).map_err(failed)?,
             Out::Stream(stream) => stream.write_all(&bytes).map_err(failed)?,
         }
-        state.end += length;
+        state.end += bytes.len() as u64;
         Ok(())
     }
 
@@ -419,45 +361,14 @@ impl Inner {
         match &self.out {
             Out::File(target) => {
                 let file = self.file()?;
-                if let Some(error) = self.state().unflushable.take() {
+                let mut unflushed = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(error) = unflushed.take() {
                     return Err(failed(error));
                 }
                 file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)?;
-                target.folder.rename(&target.temporary, &target.folder, &target.name)?;
-                target.finished.store(true, Ordering::Relaxed);
-                target.folder.sync()
+                target.finish()
             }
             Out::Stream(stream) => stream.end(&[0; END]).map_err(failed),
-        }
-    }
-}
-
-impl Target {
-    /// The file. One process at a time has it.
-    fn file(&self, path: &Path) -> Result<&File, Error> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let Some(new) = self.folder.lock(&self.temporary, true, false)? else {
-            return Err(Error::archive(path, "another process is writing it"));
-        };
-        let failed = |error| Error::io(self.folder.path().join(&self.temporary), error);
-        new.set_len(0).map_err(failed)?;
-        if let Some(permissions) = &self.permissions {
-            new.set_permissions(permissions.clone()).map_err(failed)?;
-        }
-        Ok(self.file.get_or_init(|| new))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(target) = &self.0
-            && target.file.get().is_some()
-            && !target.finished.load(Ordering::Relaxed)
-        {
-            // What stays is taken over by whoever writes this archive next.
-            let _ = target.folder.remove(&target.temporary);
         }
     }
 }
@@ -533,7 +444,7 @@ impl Store for NewArchive {
             stream.turn(&digest).await;
         }
         let (asked, manifest) = (selector.clone(), manifest.clone());
-        self.run(doing, move |archive| archive.write_manifest(&asked, &manifest)).await
+        blocking::with(self, doing, move |archive| archive.write_manifest(&asked, &manifest)).await
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
@@ -556,7 +467,7 @@ impl Store for NewArchive {
             return Err(StoreError::new(Kind::Unsupported, self.doing(root.digest), reason));
         }
         let contents = contents.to_vec();
-        self.run(self.doing("headers"), move |archive| archive.inner.place(&contents)).await
+        blocking::with(self, self.doing("headers"), move |archive| archive.inner.place(&contents)).await
     }
 
     fn in_order(&self) -> bool {
@@ -564,24 +475,20 @@ impl Store for NewArchive {
     }
 
     async fn finish(&self) -> Result<(), StoreError> {
-        self.run(self.doing("the end"), Self::complete).await
+        blocking::with(self, self.doing("the end"), Self::complete).await
     }
 
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = self.doing(format_args!("blob {}", blob.digest));
         self.inner.place(std::slice::from_ref(blob)).map_err(|error| error.doing(&*doing))?;
-        let (at, size, written, done) = {
+        let (at, written, done) = {
             let state = self.inner.state();
             // It has just been placed.
             let slot = &state.slots[&blob.digest];
-            (slot.at, slot.size, slot.written.clone(), slot.done)
+            (slot.at, slot.written.clone(), slot.done)
         };
         if done {
             return Ok(Opened::Existed);
-        }
-        if size != blob.size {
-            let error = Error::Length { path: self.inner.path.clone(), found: size, expected: blob.size };
-            return Err(error.doing(doing));
         }
         match &self.inner.out {
             Out::File(_) => {
@@ -592,8 +499,8 @@ impl Store for NewArchive {
             }
             Out::Stream(stream) => {
                 stream.turn(&blob.digest).await;
-                let place = Place { archive: Arc::clone(&self.inner), digest: blob.digest };
-                let done = move || place.archive.done(&place.digest);
+                let (archive, digest) = (Arc::clone(&self.inner), blob.digest);
+                let done = move || archive.done(&digest);
                 Ok(Opened::Writer(Box::new(StreamWriter::new(stream.clone(), blob, doing, Box::new(done)))))
             }
         }
