@@ -1,7 +1,8 @@
 """What is measured: the command lines, as one would type them, and how a result is known to be right.
 
 Places in braces: `{source}` and `{destination}` are HOST:PORT/REPOSITORY:TAG, `{layout}` is a directory; a repository is
-`{source_repository}`, its registry `{source_host}`, the part between `{folder}`, and so with the destination's.
+`{source_repository}`, its registry `{source_host}`, the part between `{folder}`, and so with the destination's. `{cache}`
+is a directory of this run alone.
 """
 
 import hashlib
@@ -15,8 +16,8 @@ from .process import Failed
 @dataclass(frozen=True)
 class Case:
     """`commands`: by tool. `image`: its name. `to`: where it is copied: to a second registry ("registry") or into a
-    directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied. `source`, `destination`: the lines to the
-    registries. `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard
+    directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied. `warm`: the second run is measured, into an
+    empty place again. `source`, `destination`: the lines to the registries. `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard
     output goes through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
     to a registry, so that requests are counted."""
 
@@ -26,6 +27,7 @@ class Case:
     image: str = "nginx"
     to: str = ""
     filled: bool = False
+    warm: bool = False
     source: Line = PLAIN
     destination: Line = PLAIN
     rounds: int = 1
@@ -41,7 +43,7 @@ class Case:
     def floor(self, image):
         """Seconds that the bytes alone need on these lines, or 0: a blob goes up in one connection, and all that is
         shared goes through one line in each direction."""
-        if self.filled:
+        if self.filled or self.warm:
             return 0
         upload = max(image.blobs.values()) * 8e-6 / self.destination.rate if self.destination.rate else 0
         shared = max(self.source.shared, self.destination.shared)
@@ -91,6 +93,11 @@ PULL = {
     "oras": "cp --from-plain-http --to-oci-layout {source} {layout}:latest",
     "skopeo": "--insecure-policy copy --all --src-tls-verify=false docker://{source} oci:{layout}:latest",
     "regctl": "--host reg={source_host},tls=disabled image copy {source} ocidir://{layout}:latest",
+}
+
+PULL_CACHED = {
+    "hoist": "cp --cache {cache} {source} oci:{layout}:latest",
+    "crane": "pull --format=oci --cache_path={cache} {source} {layout}",
 }
 
 PULL_ARCHIVE = {
@@ -160,6 +167,8 @@ LINKS = (
     Case("source-near", "`cp`, the source alone 25 ms and 100 Mbit a connection away", COPY, source=NEAR, to="registry"),
     Case("source-far", "`cp`, the source alone 50 ms and 50 Mbit a connection away", COPY, source=FAR, to="registry"),
     Case("pull-near", "Into an OCI layout, 25 ms and 100 Mbit a connection", PULL, source=NEAR, to="layout"),
+    Case("pull-warm", "Into an OCI layout, as the last, the second time with a cache", PULL_CACHED, source=NEAR, to="layout",
+         warm=True),
     Case("pull-far", "Into an OCI layout, 50 ms and 50 Mbit a connection", PULL, source=FAR, to="layout"),
     Case("pull-breaking", "Into an OCI layout, as the first, and connections break every 20 MiB", PULL, source=BREAKING,
          to="layout"),

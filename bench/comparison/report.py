@@ -36,7 +36,7 @@ def fastest_peer(figures):
 @dataclass(frozen=True)
 class Target:
     """hoist's `measure` in `case` is at most `limit`, in `unit`; times that of `against` where it is set: a tool,
-    FASTEST, or FLOOR. `scale`: how much of the measure's own unit one `unit` is."""
+    FASTEST, or FLOOR; in the case `beside` where that is set. `scale`: how much of the measure's own unit one `unit` is."""
 
     case: str
     measure: str
@@ -45,16 +45,20 @@ class Target:
     unit: str = ""
     scale: float = 1
     strict: bool = False
+    beside: str = ""
 
     def judge(self, record):
         """(the promise, what was found, whether it holds; None when that is not known)"""
         case = record["cases"].get(self.case, {"tools": {}})
         figures = {tool: measures(r) for tool, r in case["tools"].items()}
-        words = f"{self.limit:.3g}{self.unit and ' ' + self.unit}" + (f" of {self.against}" if self.against else "")
+        words = f"{self.limit:.3g}{self.unit and ' ' + self.unit}" + (f" of {self.against}" if self.against else "") + (f" in {self.beside}" if self.beside else "")
         promise = f"{self.case}: {self.measure} {'below' if self.strict else 'at most'} {words}"
         name = fastest_peer(figures) if self.against == FASTEST else self.against
         base = self.scale
-        if self.against:
+        if self.beside:
+            other = record["cases"].get(self.beside, {"tools": {}})["tools"].get(name)
+            base = ((measures(other) if other else None) or {}).get(self.measure)
+        elif self.against:
             base = case.get("floor") if self.against == FLOOR else (figures.get(name) or {}).get(self.measure)
         if not figures.get("hoist") or not base:
             return promise, "not measured", None
@@ -81,6 +85,7 @@ TARGETS = (
     Target("source-far", "wall", 0.35, against=FASTEST),
     Target("pull-near", "wall", 0.15, against=FASTEST),
     Target("pull-far", "wall", 0.15, against=FASTEST),
+    Target("pull-warm", "wall", 0.2, against="hoist", beside="pull-near"),
     Target("pull-large", "wall", 0.2, against=FASTEST),
     Target("cp-shared", "wall", 1.05, against=FLOOR),
     Target("cp-loopback", "wall", 1.05, against=FASTEST),

@@ -1,6 +1,7 @@
 //! What may be typed. Flags are crane's, and some more; the doc comments are the help.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind::DisplayHelp;
@@ -9,6 +10,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use registry::AllowedHost;
 
 use crate::access::Access;
+use crate::amount::Size;
 use crate::commands;
 use crate::progress::Choice;
 use crate::settings::PlatformChoice;
@@ -46,7 +48,13 @@ pub(crate) struct Global {
     /// `10.0.0.0/8` (+)
     #[arg(long, global = true, value_name = "HOST")]
     pub(crate) allow_host: Vec<AllowedHost>,
-    /// Neither use nor keep what is remembered of registries between runs (+)
+    /// Keep blobs that come from registries in this directory, and take from there what it has (`$HOIST_CACHE`) (+)
+    #[arg(long, global = true, value_name = "DIR", alias = "cache_path")]
+    pub(crate) cache: Option<PathBuf>,
+    /// The most that is kept there, such as 500M or 20GiB; the longest unused goes (2GiB, or `$HOIST_CACHE_SIZE`) (+)
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(crate) cache_size: Option<Size>,
+    /// Neither use nor keep what is remembered of registries between runs, nor a cache (+)
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,
     /// How far a transfer is: bars on a terminal and lines elsewhere, or what is named here (+)
@@ -60,6 +68,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Auth(commands::auth::Args),
     Blob(commands::blob::Args),
+    Cache(commands::cache::Args),
     Catalog(commands::catalog::Args),
     /// What the scripts of `completion` call; no verb of its own.
     #[command(skip)]

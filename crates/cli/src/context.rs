@@ -2,20 +2,22 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::{Keychain, Locations};
-use local::Daemon;
+use local::{Cache, Daemon};
 use oci::Repository;
 use registry::{Client, Options, RegistryStore};
+use store::Store;
 use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
 use crate::place::{Place, Source};
 use crate::progress::Notes;
+use crate::root::Root;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -29,13 +31,23 @@ pub(crate) struct Context {
     anonymous: bool,
     /// Made for the first request: what needs no registry needs no credentials either.
     client: Arc<OnceLock<Client>>,
+    /// What is before the registries, if anything is.
+    cache: Arc<OnceLock<Cache>>,
     /// All clients of the command, of every side.
     clients: Arc<Mutex<Vec<Client>>>,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings, ui: Ui, scratch: Scratch) -> Self {
-        Self { settings, ui, scratch, anonymous: false, client: Arc::default(), clients: Arc::default() }
+        Self {
+            settings,
+            ui,
+            scratch,
+            anonymous: false,
+            client: Arc::default(),
+            cache: Arc::default(),
+            clients: Arc::default(),
+        }
     }
 
     /// The same, but for the output.
@@ -46,6 +58,12 @@ impl Context {
     /// The same, but without credentials.
     pub(crate) fn anonymous(&self) -> Self {
         Self { anonymous: true, client: Arc::default(), ..self.clone() }
+    }
+
+    /// The same, but without a cache: for whoever wants to know what a registry has.
+    pub(crate) fn without_cache(&self) -> Self {
+        let settings = Settings { cache: None, ..self.settings.clone() };
+        Self { settings, ..self.clone() }
     }
 
     /// The same, but with so many exchanges with one host at once.
@@ -90,7 +108,33 @@ impl Context {
         })
     }
 
-    /// A repository to read from.
+    /// A repository to read from, with what is before it.
+    pub(crate) fn source(&self, repository: &Repository) -> Result<Arc<dyn Store>, Failure> {
+        let store = Arc::new(self.store(repository)?);
+        Ok(match self.cache()? {
+            Some(cache) => Arc::new(cache.before(store)),
+            None => store,
+        })
+    }
+
+    /// The cache that was asked for.
+    fn cache(&self) -> Result<Option<&Cache>, Failure> {
+        let settings = &self.settings;
+        let Some(path) = settings.cache.as_ref().filter(|_| !settings.forgetful) else { return Ok(None) };
+        if let Some(cache) = self.cache.get() {
+            return Ok(Some(cache));
+        }
+        let cache = self.cache_in(path)?;
+        Ok(Some(self.cache.get_or_init(|| cache)))
+    }
+
+    /// The cache in a directory.
+    pub(crate) fn cache_in(&self, path: &Path) -> Result<Cache, Failure> {
+        let observer = Arc::new(Notes::new(self.ui.clone()));
+        Ok(Cache::open(path, self.settings.cache_size, observer)?)
+    }
+
+    /// A repository, on the registry itself.
     pub(crate) fn store(&self, repository: &Repository) -> Result<RegistryStore, Failure> {
         Ok(self.client()?.repository(repository))
     }
@@ -140,10 +184,10 @@ impl Context {
         options.tls.host_folders = host_folders(|name| std::env::var_os(name));
         settings.access.apply(&mut options)?;
         options.observer = Arc::new(Notes::new(self.ui.clone()));
-        options.state = state_folder(|name| std::env::var_os(name)).map(|folder| folder.join("uploads"));
+        options.state = settings.root.as_ref().map(Root::uploads);
         options.stall = settings.stall.unwrap_or(options.stall);
         options.jobs = settings.jobs.map_or(options.jobs, NonZeroUsize::get);
-        options.memory.clone_from(&settings.memory);
+        options.memory = settings.root.as_ref().filter(|_| !settings.forgetful).map(Root::hosts);
         Ok(options)
     }
 
@@ -151,16 +195,6 @@ impl Context {
     pub(crate) fn remember(&self) {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Client::remember);
     }
-}
-
-/// Where hoist keeps what is worth keeping between its runs (XDG base directory specification).
-fn state_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // The specification has relative paths ignored.
-    let set = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // A home that is not there is nobody's, as in a container of a program alone, and is not made for this.
-    let home = set("HOME").filter(|home| home.is_dir());
-    let state = set("XDG_STATE_HOME").or_else(|| home.map(|home| home.join(".local/state")));
-    Some(state?.join("hoist"))
 }
 
 /// Docker's and podman's folders of certificates: the machine's, and the user's own.
@@ -199,29 +233,6 @@ impl Scratch {
                     _ => break,
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn state_lies_where_the_specification_has_it() {
-        let own = tempfile::tempdir().unwrap();
-        let own = own.path().to_str().unwrap();
-        let in_home = format!("{own}/.local/state/hoist");
-        for (state, home, expected) in [
-            (Some("/s"), Some(own), Some("/s/hoist")),
-            (Some("s"), Some(own), Some(&*in_home)),
-            (None, Some(own), Some(&*in_home)),
-            (None, Some("/nonexistent"), None),
-            (Some(""), Some(""), None),
-            (None, None, None),
-        ] {
-            let variable = |name: &str| if name == "HOME" { home } else { state }.map(OsString::from);
-            assert_eq!(state_folder(variable), expected.map(PathBuf::from), "{state:?} {home:?}");
         }
     }
 }

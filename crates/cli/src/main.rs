@@ -1,6 +1,7 @@
 //! The `hoist` program.
 
 mod access;
+mod amount;
 mod app;
 mod args;
 mod commands;
@@ -8,11 +9,10 @@ mod context;
 mod failure;
 mod jq;
 mod json;
-mod memory;
 mod output;
 mod place;
 mod progress;
-mod rate;
+mod root;
 mod settings;
 mod tour;
 mod ui;

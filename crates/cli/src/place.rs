@@ -163,7 +163,7 @@ impl Place {
     /// Opens the repository, or the place on this machine, to read from.
     pub(crate) async fn store(&self, context: &Context) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
-            Self::Registry(reference) => Arc::new(context.store(reference.repository())?),
+            Self::Registry(reference) => context.source(reference.repository())?,
             Self::Layout(name) => Arc::new(Layout::open(name.directory())?),
             Self::Archive(name) => Arc::new(Archive::open(name.format(), name.file()).await?),
             Self::Directory(path) => Arc::new(Directory::open(path)?),

@@ -10,19 +10,27 @@ use oci::{Platform, PlatformError};
 use registry::AllowedHost;
 
 use crate::access::Access;
+use crate::amount::Size;
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::memory;
+use crate::root::Root;
 
 /// What all commands go by.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Settings {
     /// Whether the program was called as crane, and nothing may be refused that crane does.
     pub(crate) crane: bool,
     pub(crate) insecure: bool,
     pub(crate) allowed_hosts: Vec<AllowedHost>,
-    /// Where registries are remembered between runs.
-    pub(crate) memory: Option<PathBuf>,
+    /// Where hoist keeps what is its own between runs.
+    pub(crate) root: Option<Root>,
+    /// Whether nothing of registries is remembered, and no cache used.
+    pub(crate) forgetful: bool,
+    /// The directory of the cache of blobs.
+    pub(crate) cache: Option<PathBuf>,
+    /// The most that is kept there, in bytes.
+    pub(crate) cache_size: u64,
     /// How all registries are reached, where nothing else is said of one.
     pub(crate) access: Access,
     pub(crate) platform: PlatformChoice,
@@ -42,11 +50,19 @@ impl Settings {
         program: &OsStr,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
         Ok(Self {
             crane: is_crane(program),
             insecure: global.insecure,
             allowed_hosts: global.allow_host.clone(),
-            memory: if global.no_cache { None } else { memory::directory() },
+            root: Root::find(),
+            forgetful: global.no_cache,
+            cache: global.cache.clone().or_else(|| set("HOIST_CACHE").map(PathBuf::from)),
+            cache_size: match (global.cache_size, set("HOIST_CACHE_SIZE")) {
+                (Some(size), _) => size.0,
+                (None, Some(text)) => size(&text)?,
+                (None, None) => CACHE_SIZE,
+            },
             access: global.access.clone(),
             platform: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
@@ -55,6 +71,14 @@ impl Settings {
             docker_host: variable("DOCKER_HOST"),
         })
     }
+}
+
+/// How much a cache keeps unless it is told, in bytes.
+const CACHE_SIZE: u64 = 2 << 30;
+
+fn size(text: &str) -> Result<u64, Failure> {
+    let wrong = |error| Failure::new(format_args!("HOIST_CACHE_SIZE is {text:?}: {error}"));
+    text.parse::<Size>().map(|size| size.0).map_err(wrong)
 }
 
 fn seconds(text: &str) -> Result<Duration, Failure> {

@@ -116,6 +116,9 @@ impl Archive {
                 let mut order: Vec<Digest> = index.descriptors().map(|entry| entry.digest).collect();
                 let mut met = HashSet::new();
                 order.retain(|digest| met.insert(*digest));
+                if format == ArchiveFormat::Docker {
+                    order = docker::order(&table, path, &index).unwrap_or(order);
+                }
                 let (made, blobs) = (HashMap::new(), HashMap::new());
                 Inner { label, path: path.to_owned(), table, index: index.into(), order, made, blobs }
             }

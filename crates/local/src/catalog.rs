@@ -85,7 +85,7 @@ pub(crate) fn manifest(catalog: &impl Catalog, selector: &Selector) -> Result<Ma
 
 /// Whether a blob that no index lists is a manifest: it says so, or has the field that all manifests have. An image's
 /// configuration has neither.
-fn is_manifest(bytes: &[u8]) -> bool {
+pub(crate) fn is_manifest(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Outline {

@@ -7,15 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream::try_unfold;
-use oci::Descriptor;
-use store::{ByteStream, Error as StoreError};
+use oci::{Algorithm, Descriptor, Digest};
+use store::{ByteStream, Error as StoreError, PIECE};
 
 use crate::error::Error;
-
-/// How much of a blob is read at a time, in bytes.
-pub(crate) const PIECE: u64 = 256 << 10;
 
 /// Reads a small file as a whole.
 pub(crate) fn whole(file: &mut File, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
@@ -39,6 +34,14 @@ pub(crate) fn read(
     let content = found.and_then(|content| content.expect_length(blob.size));
     let content = content.map_err(|error| error.doing(format!("reading blob {}", blob.digest)))?;
     Ok(content.stream(blob, range.start..range.end.min(blob.size)))
+}
+
+/// The file that holds a blob alone, wherever it was looked for.
+pub(crate) fn file(found: Result<Extent, Error>, blob: &Descriptor) -> Option<Arc<File>> {
+    // What is wrong with it is told by whoever reads it.
+    let found = found.ok()?.expect_length(blob.size).ok()?;
+    let whole = found.at == 0 && found.file.metadata().is_ok_and(|file| file.len() == blob.size);
+    whole.then_some(found.file)
 }
 
 /// A content that lies in a file.
@@ -89,24 +92,23 @@ impl Extent {
         }
     }
 
+    /// The digest of all of it.
+    pub(crate) fn hash(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+        let mut hasher = algorithm.hasher();
+        let mut at = 0;
+        while at < self.length {
+            let end = self.length.min(at + PIECE);
+            hasher.update(&self.read(at..end)?);
+            at = end;
+        }
+        Ok(hasher.finish())
+    }
+
     /// Its bytes of `range` as those of a blob, read on threads that may wait for the disk.
     fn stream(self, blob: &Descriptor, range: Range<u64>) -> ByteStream {
-        let doing: Arc<str> = format!("reading blob {}", blob.digest).into();
-        let source = Arc::new(self);
-        try_unfold(range, move |range| {
-            let (doing, source) = (Arc::clone(&doing), Arc::clone(&source));
-            async move {
-                if range.is_empty() {
-                    return Ok(None);
-                }
-                let piece = range.start..range.end.min(range.start.saturating_add(PIECE));
-                let rest = piece.end..range.end;
-                let reading = tokio::task::spawn_blocking(move || source.read(piece));
-                let bytes =
-                    reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-                Ok(Some((bytes.map_err(|error| error.doing(&*doing))?.into(), rest)))
-            }
+        let doing = format!("reading blob {}", blob.digest);
+        store::pieces(range, move |piece| {
+            self.read(piece).map(Into::into).map_err(|error| error.doing(&*doing))
         })
-        .boxed()
     }
 }

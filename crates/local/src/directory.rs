@@ -2,6 +2,7 @@
 //! `<hex>.manifest.json`, its blobs as `<hex>` (containers-transports(5), "dir").
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,7 +108,7 @@ impl Directory {
         let folder = self.folder()?;
         check(&folder)?;
         let version = Algorithm::Sha256.digest(VERSION_CONTENT.as_bytes());
-        partial::put(&folder, &folder, VERSION, (&version, VERSION_CONTENT.as_bytes()))?;
+        partial::put(&folder, &folder, VERSION, (&version, VERSION_CONTENT.as_bytes()), true)?;
         Ok(folder)
     }
 
@@ -159,7 +160,7 @@ impl Directory {
         };
         let folder = self.ready()?;
         folder.sync()?;
-        partial::put(&folder, &folder, &name, (&digest, manifest.raw()))?;
+        partial::put(&folder, &folder, &name, (&digest, manifest.raw()), true)?;
         folder.sync()
     }
 }
@@ -236,12 +237,16 @@ impl Store for Directory {
         content::read(self.blob(&blob.digest), blob, range)
     }
 
+    async fn file(&self, blob: &Descriptor) -> Option<Arc<File>> {
+        content::file(self.blob(&blob.digest), blob)
+    }
+
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = format!("writing blob {} to {self}", blob.digest);
         let open = |directory: &Self, blob: &Descriptor| {
             let folder = directory.ready()?;
-            sweep::old(&folder)?;
-            Partial::begin(folder, directory.folder()?, blob)
+            sweep::old(&folder, sweep::AGE)?;
+            Partial::begin(folder, directory.folder()?, blob, true)
         };
         partial::write(self, doing, blob, open).await
     }

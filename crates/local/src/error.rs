@@ -62,6 +62,9 @@ pub enum Error {
     /// The directory has other content, where an image was to be put.
     #[error("{} is not empty, and no directory of an image: nothing was written", .0.display())]
     NoImageDirectory(PathBuf),
+    /// The directory has other content, where a cache was to be.
+    #[error("{} is not empty, and no cache of hoist (it has no CACHEDIR.TAG): what is long unused in a cache is removed", .0.display())]
+    NoCache(PathBuf),
     /// A blob that is not what its name says.
     #[error("{} is damaged: its content has the digest {found}", path.display())]
     Altered {
@@ -202,6 +205,7 @@ impl Error {
             | Self::Daemon { .. }
             | Self::NotEmpty(_)
             | Self::NoImageDirectory(_)
+            | Self::NoCache(_)
             | Self::Busy(_)
             | Self::Ambiguous { .. }
             | Self::Which { .. } => Kind::Other,

@@ -34,6 +34,12 @@ impl Folder {
         }
     }
 
+    /// The same directory, held once more.
+    pub(crate) fn again(&self) -> Result<Self, Error> {
+        let handle = self.handle.try_clone().map_err(|error| Error::io(&self.path, error))?;
+        Ok(Self { handle, path: self.path.clone() })
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -156,11 +162,17 @@ impl Folder {
         }
     }
 
+    /// How many bytes of the disk a file has, if it is there.
+    pub(crate) fn occupied(&self, name: &str) -> Result<Option<u64>, Error> {
+        Ok(self.stat(name)?.map(|stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512))
+    }
+
     /// When a file was last written, if it is there.
     pub(crate) fn changed(&self, name: &str) -> Result<Option<SystemTime>, Error> {
         let changed = self.stat(name)?.map(|stat| {
             let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-            SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+            let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+            SystemTime::UNIX_EPOCH + std::time::Duration::new(seconds, nanoseconds)
         });
         Ok(changed)
     }

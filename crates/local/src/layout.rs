@@ -1,6 +1,7 @@
 //! An OCI image layout directory, as a store.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -163,7 +164,7 @@ impl Layout {
         if folder.length(INDEX)?.is_none() {
             self.update(folder, |_| Ok(true))?;
         }
-        sweep::old(&blobs)?;
+        sweep::old(&blobs, sweep::AGE)?;
         self.hold(blobs)?;
         *ready = true;
         Ok(folder)
@@ -221,7 +222,7 @@ impl Layout {
         let folder = self.ready()?;
         let blobs = folder.make("blobs")?;
         let done = blobs.make(digest.algorithm().name())?;
-        partial::put(&blobs, &done, &digest.hex(), (&digest, manifest.raw()))?;
+        partial::put(&blobs, &done, &digest.hex(), (&digest, manifest.raw()), true)?;
         let descriptor = manifest.descriptor();
         let failed = |error: serde_json::Error| Error::io(folder.path().join(INDEX), error);
         match selector {
@@ -363,12 +364,16 @@ impl Store for Layout {
         content::read(self.blob(&blob.digest), blob, range)
     }
 
+    async fn file(&self, blob: &Descriptor) -> Option<Arc<File>> {
+        content::file(self.blob(&blob.digest), blob)
+    }
+
     async fn write(&self, blob: &Descriptor, _: Option<&Repository>) -> Result<Opened, StoreError> {
         let doing = format!("writing blob {} to {self}", blob.digest);
         let open = |layout: &Self, blob: &Descriptor| {
             let blobs = layout.ready()?.make("blobs")?;
             let done = blobs.make(blob.digest.algorithm().name())?;
-            Partial::begin(blobs, done, blob)
+            Partial::begin(blobs, done, blob, true)
         };
         partial::write(self, doing, blob, open).await
     }

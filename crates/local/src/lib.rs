@@ -1,5 +1,5 @@
 //! Places on this machine as a [`Store`](store::Store): OCI image layout directories, archives of images, and skopeo's
-//! directories.
+//! directories; and a [`Cache`] before places that are far away.
 //!
 //! A [`Layout`] is read and written as the image specification says (image-layout.md): `oci-layout`, `index.json`, and
 //! `blobs/<algorithm>/<hex>`. What is being written lies in `blobs/.partial/` until it has proved right; whoever comes
@@ -25,6 +25,7 @@
 
 mod archive;
 mod blocking;
+mod cache;
 mod catalog;
 mod collect;
 mod content;
@@ -43,6 +44,7 @@ mod placer;
 mod sweep;
 
 pub use archive::{Archive, ArchiveFormat, ArchiveName, ArchiveNameError, NewArchive, Wanted};
+pub use cache::{Cache, CacheEntry, Cached, Freed};
 pub use collect::Garbage;
 pub use daemon::{Daemon, DaemonAddressError};
 pub use directory::Directory;

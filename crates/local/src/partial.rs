@@ -55,6 +55,8 @@ pub(crate) struct Partial {
     journal: Option<Arc<File>>,
     /// The journal's length in bytes.
     journaled: u64,
+    /// Whether what is there survives the machine; else whoever reads it has to make sure of it.
+    durable: bool,
 }
 
 /// The name of a blob's partial file.
@@ -81,7 +83,12 @@ fn written(folder: &Folder, name: &str, size: u64) -> Result<Written, Error> {
 
 impl Partial {
     /// Opens the partial file, below `base`, of a blob that goes into `done`, and tells what of it is written already.
-    pub(crate) fn begin(base: Folder, done: Folder, blob: &Descriptor) -> Result<(Begun, Written), Error> {
+    pub(crate) fn begin(
+        base: Folder,
+        done: Folder,
+        blob: &Descriptor,
+        durable: bool,
+    ) -> Result<(Begun, Written), Error> {
         let is_done = || Ok::<_, Error>(done.length(&blob.digest.hex())? == Some(blob.size));
         if is_done()? {
             return Ok((Begun::Existed, Written::default()));
@@ -100,13 +107,25 @@ impl Partial {
         // It may have been finished while it was being opened.
         let is_done = is_done()?;
         let digest = blob.digest;
-        let mut partial = Self { base, done, folder, name, digest, file, journal: None, journaled: 0 };
+        let mut partial =
+            Self { base, done, folder, name, digest, file, journal: None, journaled: 0, durable };
         if is_done {
             partial.remove()?;
             return Ok((Begun::Existed, Written::default()));
         }
         let written = partial.prepare(blob.size)?;
         Ok((Begun::Partial(Box::new(partial)), written))
+    }
+
+    /// What writes the blob.
+    pub(crate) fn placer(
+        self: Box<Self>,
+        doing: String,
+        blob: &Descriptor,
+        written: Written,
+    ) -> Result<FilePlacer, Error> {
+        let file = self.file.try_clone().map_err(|error| Error::io(self.path(), error))?;
+        FilePlacer::new(doing, blob, (&file, 0), self, written.all)
     }
 
     fn prepare(&mut self, size: u64) -> Result<Written, Error> {
@@ -174,12 +193,14 @@ impl Ground for Partial {
     }
 
     fn survives(&self) -> bool {
-        true
+        self.durable
     }
 
-    /// Flushes the file and gives it the blob's name.
+    /// Gives the file the blob's name, flushed if that is asked for.
     fn finish(&mut self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|error| Error::io(self.path(), error))?;
+        if self.durable {
+            self.file.sync_data().map_err(|error| Error::io(self.path(), error))?;
+        }
         self.folder.rename(&self.name, &self.done, &self.digest.hex())?;
         self.remove_journal()
     }
@@ -204,17 +225,21 @@ pub(crate) async fn write<P: Clone + Send + 'static>(
             (Begun::Existed, _) => return Ok(Opened::Existed),
             (Begun::Busy, _) => tokio::time::sleep(PAUSE).await,
             (Begun::Partial(partial), written) => {
-                let file = partial.file.try_clone().map_err(|error| Error::io(partial.path(), error));
-                let placer = file
-                    .and_then(|file| FilePlacer::new(doing.clone(), blob, (&file, 0), partial, written.all));
+                let placer = partial.placer(doing.clone(), blob, written);
                 return Ok(Opened::Placer(Box::new(placer.map_err(|error| error.doing(doing))?)));
             }
         }
     }
 }
 
-/// Puts a small content in its place at once, and durably: below `base` first, then in `done` as `to`.
-pub(crate) fn put(base: &Folder, done: &Folder, to: &str, content: (&Digest, &[u8])) -> Result<(), Error> {
+/// Puts a small content in its place at once, and durably if that is asked for: below `base` first, then in `done` as `to`.
+pub(crate) fn put(
+    base: &Folder,
+    done: &Folder,
+    to: &str,
+    content: (&Digest, &[u8]),
+    durable: bool,
+) -> Result<(), Error> {
     let (digest, bytes) = content;
     let length = bytes.len() as u64;
     if done.length(to)? == Some(length)
@@ -232,7 +257,7 @@ pub(crate) fn put(base: &Folder, done: &Folder, to: &str, content: (&Digest, &[u
     };
     let written = file
         .write_all_at(bytes, 0)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
         .map_err(|error| Error::io(folder.path().join(&name), error))
         .and_then(|()| folder.rename(&name, done, to));
     if written.is_err() {

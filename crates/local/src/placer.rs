@@ -13,11 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use oci::{Descriptor, Verifier, VerifyError};
-use store::{Error as StoreError, Placer};
+use store::{Error as StoreError, PIECE, Placer};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 
-use crate::content::PIECE;
 use crate::error::Error;
 use crate::journal::Written;
 use crate::pieces::Pieces;
@@ -120,6 +119,30 @@ impl FilePlacer {
         shared.hash_ahead();
         Ok(Self(shared))
     }
+
+    /// Whether all bytes are written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.state().written.bytes() == self.0.blob.size
+    }
+
+    /// Ends the blob, as [`Placer::commit`] does.
+    pub(crate) async fn complete(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.0);
+        // Whoever is hashing ahead comes to an end first.
+        let hash = Arc::clone(&shared.hash).lock_owned().await;
+        // And whoever flushes: that something could not be flushed is told once only.
+        let _flushed = Arc::clone(&shared.flushing).lock_owned().await;
+        let finished = spawn_blocking(move || shared.finish(hash)).await;
+        finished.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Drops all that was written.
+    pub(crate) fn give_up(&self) {
+        let mut state = self.0.state();
+        state.ended = true;
+        // What cannot be removed now is removed when it is old.
+        let _ = state.ground.remove();
+    }
 }
 
 #[async_trait]
@@ -132,23 +155,18 @@ impl Placer for FilePlacer {
         self.0.write_at(at, &bytes).map_err(|error| self.0.fail(error))
     }
 
+    async fn share(&self, file: &Arc<File>) -> bool {
+        let (shared, file) = (Arc::clone(&self.0), Arc::clone(file));
+        let shared = spawn_blocking(move || shared.share(&file)).await;
+        shared.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.0);
-        // Whoever is hashing ahead comes to an end first.
-        let hash = Arc::clone(&shared.hash).lock_owned().await;
-        // And whoever flushes: that something could not be flushed is told once only.
-        let _flushed = Arc::clone(&shared.flushing).lock_owned().await;
-        let finished = spawn_blocking(move || shared.finish(hash)).await;
-        finished
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-            .map_err(|error| self.0.fail(error))
+        self.complete().await.map_err(|error| self.0.fail(error))
     }
 
     async fn abandon(self: Box<Self>) {
-        let mut state = self.0.state();
-        state.ended = true;
-        // What cannot be removed now is removed when it is old.
-        let _ = state.ground.remove();
+        self.give_up();
     }
 }
 
@@ -215,6 +233,28 @@ impl Shared {
         self.hash(at, if gaps.first() == Some(&(at..end)) { bytes } else { &[] });
         self.flush_ahead();
         Ok(())
+    }
+
+    /// Makes the file one with the same bytes, which both have until either changes. Whether that could be done.
+    fn share(self: &Arc<Self>, file: &File) -> bool {
+        let size = self.blob.size;
+        {
+            // Nobody writes meanwhile.
+            let mut state = self.state();
+            let fits = self.base == 0 && file.metadata().is_ok_and(|file| file.len() == size);
+            if !fits
+                || size == 0
+                || state.taken.bytes() > 0
+                || rustix::fs::ioctl_ficlone(&self.file, file).is_err()
+            {
+                return false;
+            }
+            state.taken.insert(0..size);
+            state.written.insert(0..size);
+            state.unsaved.insert(0..size);
+        }
+        self.hash_ahead();
+        true
     }
 
     /// Hashes bytes that have just been written, if they come next, or nearly so; what is further behind is left to a

@@ -27,12 +27,22 @@ impl Algorithm {
         }
     }
 
-    /// A hasher that has seen nothing yet.
+    /// A hasher that has seen nothing yet: the fastest.
     pub fn hasher(self) -> Hasher {
         match self {
-            Self::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
-            Self::Sha512 => Hasher::Sha512(sha2::Sha512::new()),
+            Self::Sha256 if !is_fast() => {
+                Hasher(State::Assembly(ring::digest::Context::new(&ring::digest::SHA256)))
+            }
+            Self::Sha256 | Self::Sha512 => self.resumable(),
         }
+    }
+
+    /// The same, but one whose [`Hasher::state`] can be kept.
+    pub fn resumable(self) -> Hasher {
+        Hasher(match self {
+            Self::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Self::Sha512 => State::Sha512(sha2::Sha512::new()),
+        })
     }
 
     /// The hasher whose [`Hasher::state`] this is; `None` if it is none of this algorithm.
@@ -40,10 +50,10 @@ impl Algorithm {
         fn read<T: SerializableState>(state: &[u8]) -> Option<T> {
             T::deserialize(&SerializedState::<T>::try_from(state).ok()?).ok()
         }
-        Some(match self {
-            Self::Sha256 => Hasher::Sha256(read(state)?),
-            Self::Sha512 => Hasher::Sha512(read(state)?),
-        })
+        Some(Hasher(match self {
+            Self::Sha256 => State::Sha256(read(state)?),
+            Self::Sha512 => State::Sha512(read(state)?),
+        }))
     }
 
     /// The digest of `bytes`.
@@ -55,38 +65,71 @@ impl Algorithm {
 }
 
 /// A running hash. Cloning it keeps a checkpoint.
-#[derive(Clone, Debug)]
-pub enum Hasher {
-    /// SHA-256.
+#[derive(Clone)]
+pub struct Hasher(State);
+
+#[derive(Clone)]
+enum State {
     Sha256(sha2::Sha256),
-    /// SHA-512.
+    /// Half as much again and more where the processor has no instructions for it; but its state cannot be kept.
+    Assembly(ring::digest::Context),
     Sha512(sha2::Sha512),
 }
 
 impl Hasher {
     /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
+        match &mut self.0 {
+            State::Sha256(hasher) => hasher.update(bytes),
+            State::Assembly(hasher) => hasher.update(bytes),
+            State::Sha512(hasher) => hasher.update(bytes),
         }
     }
 
     /// The hash so far, for [`Algorithm::resume`] in another process. It holds up to one block of the content itself.
-    pub fn state(&self) -> Vec<u8> {
-        match self {
-            Self::Sha256(hasher) => hasher.serialize().to_vec(),
-            Self::Sha512(hasher) => hasher.serialize().to_vec(),
+    /// `None` unless it is one that can be kept: [`Algorithm::resumable`].
+    pub fn state(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            State::Sha256(hasher) => Some(hasher.serialize().to_vec()),
+            State::Assembly(_) => None,
+            State::Sha512(hasher) => Some(hasher.serialize().to_vec()),
+        }
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            State::Sha256(_) | State::Assembly(_) => Algorithm::Sha256,
+            State::Sha512(_) => Algorithm::Sha512,
         }
     }
 
     /// The digest of all bytes seen.
     pub fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
-            Self::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
+        match self.0 {
+            State::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            State::Assembly(hasher) => {
+                let mut hash = [0; 32];
+                hash.copy_from_slice(hasher.finish().as_ref());
+                Digest::Sha256(hash)
+            }
+            State::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
         }
     }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hasher").field(&self.algorithm()).finish()
+    }
+}
+
+/// Whether the processor hashes by itself, or at least nobody is faster than `sha2`.
+fn is_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("sha");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
 }
 
 /// The digest of some content. Prints and parses as `algorithm:hex`, lower case only.
@@ -225,6 +268,18 @@ mod tests {
         assert_eq!(EMPTY.parse::<Digest>().unwrap(), Algorithm::Sha256.digest(b""));
     }
 
+    /// Whatever the processor of whoever runs the tests has.
+    #[test]
+    fn all_ways_give_the_same() {
+        let content = vec![7; 100_000];
+        let assembly = Hasher(State::Assembly(ring::digest::Context::new(&ring::digest::SHA256)));
+        for mut hasher in [assembly, Algorithm::Sha256.resumable(), Algorithm::Sha256.hasher()] {
+            assert_eq!(hasher.algorithm(), Algorithm::Sha256);
+            content.chunks(777).for_each(|piece| hasher.update(piece));
+            assert_eq!(hasher.finish(), Algorithm::Sha256.digest(&content));
+        }
+    }
+
     #[test]
     fn fallback_tags_fit_a_tag() {
         let [short, long] = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| algorithm.digest(b""));
@@ -253,9 +308,9 @@ mod tests {
         #[test]
         fn hashes_go_on(before in proptest::collection::vec(any::<u8>(), 0..300), after in "[a-z]{0,300}") {
             for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-                let mut hasher = algorithm.hasher();
+                let mut hasher = algorithm.resumable();
                 hasher.update(&before);
-                let state = hasher.state();
+                let state = hasher.state().unwrap();
                 let mut resumed = algorithm.resume(&state).unwrap();
                 resumed.update(after.as_bytes());
                 let whole = [&before, after.as_bytes()].concat();

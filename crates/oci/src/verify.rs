@@ -53,6 +53,11 @@ impl Verifier {
         }
     }
 
+    /// The same, whose [`state`](Self::state) can be kept.
+    pub fn resumable(descriptor: &Descriptor) -> Self {
+        Self { hasher: descriptor.digest.algorithm().resumable(), ..Self::new(descriptor) }
+    }
+
     /// Goes on where another verifier of the same content was: what its [`seen`](Self::seen) and
     /// [`state`](Self::state) told. `None` if these cannot be such.
     pub fn resume(descriptor: &Descriptor, seen: u64, state: &[u8]) -> Option<Self> {
@@ -61,7 +66,7 @@ impl Verifier {
     }
 
     /// The hash so far: [`Hasher::state`].
-    pub fn state(&self) -> Vec<u8> {
+    pub fn state(&self) -> Option<Vec<u8>> {
         self.hasher.state()
     }
 
@@ -133,9 +138,9 @@ mod tests {
     #[test]
     fn goes_on_where_another_was() {
         let descriptor = descriptor(b"content");
-        let mut before = Verifier::new(&descriptor);
+        let mut before = Verifier::resumable(&descriptor);
         before.update(b"con").unwrap();
-        let (seen, state) = (before.seen(), before.state());
+        let (seen, state) = (before.seen(), before.state().unwrap());
         let mut resumed = Verifier::resume(&descriptor, seen, &state).unwrap();
         assert_eq!((resumed.seen(), resumed.remaining()), (3, 4));
         resumed.update(b"tent").unwrap();

@@ -10,6 +10,7 @@ mod folder;
 
 use std::collections::hash_map::{self, HashMap};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,6 +78,23 @@ enum Hold {
     Busy,
     File(Lock),
     Memory(OwnedMutexGuard<Option<Entry>>),
+}
+
+/// Forgets upload sessions that were not ended, but for those that are in use. `folder` is that of
+/// [`Options::state`](crate::Options::state).
+///
+/// # Errors
+/// If the folder is not for this user alone to write to, or cannot be read.
+pub fn forget_uploads(folder: &Path) -> io::Result<()> {
+    if folder.exists() { Folder::open(folder)?.clean(Duration::ZERO) } else { Ok(()) }
+}
+
+/// Forgets upload sessions that are so old that no registry has them any more.
+///
+/// # Errors
+/// If the folder is not for this user alone to write to, or cannot be read.
+pub fn tidy_uploads(folder: &Path) -> io::Result<()> {
+    if folder.exists() { Folder::open(folder)?.clean(LIFETIME) } else { Ok(()) }
 }
 
 impl Journal {

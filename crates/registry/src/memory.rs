@@ -221,6 +221,22 @@ pub fn forget(directory: &Path, registry: &RegistryName) -> io::Result<()> {
     locked.remove(&file(registry, PLACES))
 }
 
+/// Forgets all that is remembered of all registries in a directory ([`Options::memory`]).
+///
+/// # Errors
+/// If something is there that cannot be removed.
+pub fn forget_all(directory: &Path) -> io::Result<()> {
+    let directory = match Directory::open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        outcome => outcome?,
+    };
+    let locked = directory.lock()?;
+    locked.prune(RECORD, 0)?;
+    locked.prune(PLACES, 0)?;
+    locked.remove(directory::DRAFT)?;
+    locked.remove(SALT)
+}
+
 /// The salt of a directory, or a new one.
 fn salt(locked: &Locked<'_>) -> io::Result<Salt> {
     if let Some(salt) = locked.read(SALT)?.and_then(|salt| Salt::of(&salt)) {

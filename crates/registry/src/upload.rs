@@ -135,7 +135,7 @@ impl Target {
 
     fn anew(&self, blob: &Descriptor, record: Record, session: Session) -> Opened {
         let trail = Trail::new(record, Checkpoints::default());
-        let start = Start { verifier: Verifier::new(blob), kept: 0 };
+        let start = Start { verifier: Verifier::resumable(blob), kept: 0 };
         Opened::Writer(Box::new(RegistryWriter::new(self.clone(), blob, session, trail, start)))
     }
 

@@ -24,6 +24,8 @@ pub enum Event<'a> {
         /// How many of its bytes are there already, from an attempt that was interrupted.
         kept: u64,
     },
+    /// What flows of a blob that has just started does not come from where the source is, but from a cache on this machine.
+    BlobCached(&'a Descriptor),
     /// So many more bytes of a blob have passed.
     BlobAdvanced(&'a Descriptor, u64),
     /// A blob's bytes have all passed and been verified.
@@ -67,6 +69,8 @@ pub enum Event<'a> {
         /// How long.
         wait: Duration,
     },
+    /// A cache is of no use, wholly or for one content; the work goes on without.
+    Uncached(&'a str),
     /// A registry said something to its users (RFC 9111, `Warning: 299`).
     Warned(&'a str),
 }

@@ -29,6 +29,7 @@ mod referrers;
 mod stream;
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub use in_order::in_order;
 pub use memory::MemoryStore;
 pub use pace::{Pace, Slot};
 pub use referrers::{of_type, referrers_by_tag};
-pub use stream::{ByteStream, collect, verified};
+pub use stream::{ByteStream, PIECE, collect, pieces, verified};
 
 /// A place that holds blobs by digest and manifests by tag and digest.
 ///
@@ -121,6 +122,18 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`Kind::NotFound`] if there is no such blob.
     async fn read(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream, Error>;
+
+    /// A file of this machine that has all of a blob and nothing else, where the place keeps it so. Its bytes are as they
+    /// are: whoever finds them wrong says so with [`doubt`](Self::doubt).
+    async fn file(&self, _: &Descriptor) -> Option<Arc<File>> {
+        None
+    }
+
+    /// Hears that the [`file`](Self::file) of a blob was of no use: its bytes were wrong, or could not be read. Whether it
+    /// can give them in another way, which it does from now on: so that is true once a blob.
+    async fn doubt(&self, _: &Descriptor) -> bool {
+        false
+    }
 
     /// Whether parts of a blob can be read side by side, and with any gain. Where nothing is known yet, the first
     /// [`read`](Self::read) of a part teaches it.
@@ -256,6 +269,13 @@ pub trait Placer: Send + Sync {
     /// # Errors
     /// [`Kind::Other`] and the like if the place cannot take them; [`Kind::Invalid`] if they lie beyond the blob's end.
     async fn write_at(&self, at: u64, bytes: Bytes) -> Result<(), Error>;
+
+    /// Takes all of the blob from a file that has nothing else, without a copy of the bytes, where nothing is written yet
+    /// and the file system lets two files share them until one is changed. Whether it did; a file that is hard-linked to
+    /// another would change with it, and is no such thing.
+    async fn share(&self, _: &Arc<File>) -> bool {
+        false
+    }
 
     /// Ends the blob; when this returns it is there under its digest.
     ///

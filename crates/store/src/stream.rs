@@ -1,5 +1,8 @@
 //! Streams of a blob's bytes.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -9,6 +12,32 @@ use crate::Error;
 
 /// A blob's bytes, in pieces of whatever length they came in.
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+/// How much is read at a time of what lies on this machine, in bytes.
+pub const PIECE: u64 = 256 << 10;
+
+/// The bytes of `range`, which `read` reads piece by piece, on threads that may wait for the disk.
+pub fn pieces(
+    range: Range<u64>,
+    read: impl Fn(Range<u64>) -> Result<Bytes, Error> + Send + Sync + 'static,
+) -> ByteStream {
+    let read = Arc::new(read);
+    futures_util::stream::try_unfold(range, move |range| {
+        let read = Arc::clone(&read);
+        async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let piece = range.start..range.end.min(range.start.saturating_add(PIECE));
+            let rest = piece.end..range.end;
+            let reading = tokio::task::spawn_blocking(move || read(piece));
+            let bytes =
+                reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            Ok(Some((bytes, rest)))
+        }
+    })
+    .boxed()
+}
 
 /// Checks a whole blob's bytes while they pass. The last piece is handed on only when all bytes proved right, so
 /// whoever waits for the whole never gets a wrong one.
@@ -68,13 +97,13 @@ mod tests {
 
     use super::*;
 
-    fn pieces(pieces: &[&'static [u8]]) -> ByteStream {
-        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+    fn parts(parts: &[&'static [u8]]) -> ByteStream {
+        let pieces: Vec<_> = parts.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
         futures_util::stream::iter(pieces).boxed()
     }
 
-    fn read(blob: &Descriptor, parts: &[&'static [u8]]) -> (Vec<u8>, Option<String>) {
-        let mut stream = verified(pieces(parts), blob);
+    fn read(blob: &Descriptor, passed: &[&'static [u8]]) -> (Vec<u8>, Option<String>) {
+        let mut stream = verified(parts(passed), blob);
         let mut read = Vec::new();
         loop {
             match stream.next().now_or_never().unwrap() {
@@ -109,7 +138,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let blob = Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, b"content");
-        let collected = |limit| collect(pieces(&[b"content"]), &blob, limit).now_or_never().unwrap();
+        let collected = |limit| collect(parts(&[b"content"]), &blob, limit).now_or_never().unwrap();
         assert_eq!(collected(7).unwrap(), "content");
         assert!(collected(6).unwrap_err().to_string().contains("more than the 6"));
     }

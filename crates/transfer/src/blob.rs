@@ -1,6 +1,7 @@
 //! Brings one blob to the destination.
 
 mod feed;
+mod held;
 mod place;
 mod question;
 mod splits;
@@ -21,6 +22,7 @@ use crate::{Error, Move};
 
 use feed::Feed;
 pub(crate) use feed::WINDOW;
+use held::Held;
 pub(crate) use splits::Splits;
 
 /// How often a blob may be interrupted without getting any further before it is given up. The stores mend what they can
@@ -67,6 +69,12 @@ impl Run {
                 {
                     error
                 }
+                // Whatever is wrong with a file that was held, the source itself may be better.
+                Err(Error::Source(error)) if self.source.doubt(blob).await => {
+                    let reason = format!("{error}; what was kept of it on this machine is dropped");
+                    self.observer.event(&Event::Retried { reason: &reason, wait: Duration::ZERO });
+                    continue;
+                }
                 outcome => return outcome,
             };
             let kept = self.destination.kept(blob).await;
@@ -90,9 +98,11 @@ impl Run {
 
     async fn attempt(self: &Arc<Self>, step: &Move, turn: &mut Turn) -> Result<Fate, Error> {
         let blob = &step.blob;
+        let held = self.held(blob).await;
         let (opened, content) = if let Some(origin) = &step.origin {
             (self.mount(blob, origin).await?, None)
         } else if self.destination.pace().is_some()
+            && held.is_none()
             && blob.embedded().is_none()
             && self.destination.kept(blob).await == 0
         {
@@ -106,8 +116,8 @@ impl Run {
         match opened {
             Opened::Mounted => return Ok(self.mounted(blob)),
             Opened::Existed => return Ok(self.existed(blob)),
-            Opened::Writer(writer) => self.pour(blob, writer, content, turn).await?,
-            Opened::Placer(placer) => self.place(blob, placer, turn).await?,
+            Opened::Writer(writer) => self.pour(blob, writer, (held, content), turn).await?,
+            Opened::Placer(placer) => self.place(blob, placer, held, turn).await?,
         }
         self.observer.event(&Event::BlobDone(blob));
         Ok(Fate::Moved)
@@ -151,20 +161,22 @@ impl Run {
         self: &Arc<Self>,
         blob: &Descriptor,
         mut writer: Box<dyn Writer>,
-        content: Option<Result<ByteStream, StoreError>>,
+        (held, content): (Option<Held>, Option<Result<ByteStream, StoreError>>),
         turn: &mut Turn,
     ) -> Result<(), Error> {
         let kept = writer.offset();
-        let opened = match content.filter(|_| kept == 0) {
-            Some(content) => content,
-            None => self.content(blob, kept).await,
+        let opened = match (&held, content.filter(|_| kept == 0)) {
+            (Some(held), _) => Ok(held.read(kept..blob.size)),
+            (None, Some(content)) => content,
+            (None, None) => self.content(blob, kept).await,
         };
         let content = match opened {
             Ok(content) => content,
             Err(error) => return Err(self.leave(writer, error).await),
         };
         self.observer.event(&Event::BlobStarted { blob, kept });
-        let mut feed = Feed::new(self, blob, kept, content);
+        self.tell_held(blob, held.as_ref(), turn);
+        let mut feed = Feed::new(self, blob, kept, content, held.is_none());
         while let Some(piece) = feed.next(turn).await {
             let piece = match piece {
                 Ok(piece) => piece,

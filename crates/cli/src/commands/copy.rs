@@ -10,12 +10,12 @@ use oci::Selector;
 use transfer::{CopiedTags, Options, Transfer};
 
 use crate::access::Sides;
+use crate::amount::Rate;
 use crate::context::Context;
 use crate::failure::{Failure, is_closed};
 use crate::output::Output;
 use crate::place::Place;
 use crate::progress::Progress;
-use crate::rate::Rate;
 
 use ends::Ends;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod blob;
+pub(crate) mod cache;
 pub(crate) mod catalog;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     match command {
         Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
+        Command::Cache(args) => cache::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
         Command::Complete(request) => completion::complete(context, request).await,
         Command::Completion(args) => completion::run(&context.ui, &args),

@@ -45,7 +45,8 @@ struct Document<'a> {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     // The parser demands one of them.
     let image = args.image.or(args.remote).unwrap_or_default();
-    let source = context.open(&image).await?;
+    // What a cache has says nothing of what is there.
+    let source = context.without_cache().open(&image).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut validation = Validation::new(Arc::clone(&source.store), Arc::clone(&progress) as _);
     validation.fast = args.fast;

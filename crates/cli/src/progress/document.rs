@@ -27,6 +27,7 @@ pub(crate) enum Document<'a> {
     Planned { blobs: usize, bytes: u64, kept: u64 },
     Resuming { kept: u64, bytes: u64 },
     Started { digest: Digest, size: u64, kept: u64 },
+    Cached { digest: Digest, size: u64 },
     Advanced { digest: Digest, size: u64, at: u64, bytes: u64 },
     Done { digest: Digest, size: u64 },
     Mounted { digest: Digest, size: u64 },
@@ -65,6 +66,7 @@ impl<'a> Document<'a> {
         Some(match *event {
             Event::Planned { blobs, bytes, kept } => Self::Planned { blobs, bytes, kept },
             Event::BlobStarted { blob, kept } => Self::Started { digest: blob.digest, size: blob.size, kept },
+            Event::BlobCached(blob) => Self::Cached { digest: blob.digest, size: blob.size },
             Event::BlobDone(blob) => Self::Done { digest: blob.digest, size: blob.size },
             Event::BlobMounted(blob) => Self::Mounted { digest: blob.digest, size: blob.size },
             Event::BlobExisted { blob, .. } => Self::Existed { digest: blob.digest, size: blob.size },
@@ -77,6 +79,7 @@ impl<'a> Document<'a> {
             Event::TagSkipped(tag) => Self::Skipped { tag: tag.as_str() },
             Event::Retried { reason, wait } => Self::Retried { reason, wait: seconds(wait) },
             Event::Limited { host, wait } => Self::Limited { host, wait: seconds(wait) },
+            Event::Uncached(message) => Self::Note { message },
             _ => return None,
         })
     }
@@ -168,7 +171,7 @@ mod tests {
             value,
             json!({
                 "v": 1, "event": "summary", "complete": true, "seconds": 1.235,
-                "bytes": {"moved": 0, "retried": 0, "resumed": 0, "mounted": 0, "existed": 0},
+                "bytes": {"moved": 0, "retried": 0, "resumed": 0, "cached": 0, "mounted": 0, "existed": 0},
                 "blobs": {"moved": 0, "mounted": 0, "existed": 0},
                 "manifests": {"written": 0, "existed": 0}, "tags_skipped": 0,
             })

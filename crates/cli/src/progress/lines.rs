@@ -30,6 +30,7 @@ pub(super) fn notable(event: &Event<'_>) -> Option<String> {
         Event::Planned { bytes, kept, .. } if *kept > 0 => {
             format!("resuming at {} of {}", text::size(*kept), text::size(*bytes))
         }
+        Event::Uncached(text) => (*text).to_owned(),
         Event::TagSkipped(tag) => format!("Skipping {tag} due to no-clobber"),
         Event::Retried { reason, wait } => format!("retrying in {:.1} s: {reason}", wait.as_secs_f64()),
         Event::Limited { host, wait } => {

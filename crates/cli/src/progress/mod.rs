@@ -70,7 +70,10 @@ impl Progress {
     pub(crate) fn finish(&self, summary: &str) {
         self.end(true);
         if self.ui.shown == Shown::Bars {
-            self.ui.note(summary);
+            self.ui.note(&match of(&self.tally).summary().bytes.cached {
+                0 => summary.to_owned(),
+                bytes => format!("{summary}; {} of it came out of the cache", text::size(bytes)),
+            });
         }
     }
 

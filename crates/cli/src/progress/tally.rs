@@ -27,6 +27,8 @@ pub(super) struct Flow {
     pub(super) at: u64,
     /// How many were when it was last told of.
     told: u64,
+    /// Whether they come from a cache.
+    cached: bool,
 }
 
 /// What a command did in all.
@@ -46,6 +48,8 @@ pub(super) struct Bytes {
     pub(super) retried: u64,
     /// That an earlier attempt had left.
     pub(super) resumed: u64,
+    /// Of those that moved, what came out of a cache on this machine.
+    pub(super) cached: u64,
     /// Of blobs that were mounted.
     pub(super) mounted: u64,
     /// Of blobs that were there.
@@ -73,10 +77,18 @@ impl Tally {
                 add(&mut self.promised, kept);
             }
             Event::BlobStarted { blob, kept } => self.start(blob, kept),
+            Event::BlobCached(blob) => {
+                if let Some(flow) = self.flow(blob) {
+                    flow.cached = true;
+                }
+            }
             Event::BlobAdvanced(blob, bytes) => {
                 self.summary.bytes.moved += bytes;
                 if let Some(flow) = self.flow(blob) {
                     flow.at += bytes;
+                    if flow.cached {
+                        add(&mut self.summary.bytes.cached, bytes);
+                    }
                 }
             }
             Event::BlobDone(blob) => {
@@ -140,12 +152,18 @@ impl Tally {
         let Some(flow) = self.flow(blob) else {
             self.promised = self.promised.saturating_sub(kept);
             add(&mut self.summary.bytes.resumed, kept);
-            self.active.push(Flow { digest: blob.digest, size: blob.size, at: kept, told: kept });
+            self.active.push(Flow {
+                digest: blob.digest,
+                size: blob.size,
+                at: kept,
+                told: kept,
+                cached: false,
+            });
             return;
         };
         // Again, after an interruption.
         let (lost, found) = (flow.at.saturating_sub(kept), kept.saturating_sub(flow.at));
-        (flow.at, flow.told) = (kept, kept);
+        (flow.at, flow.told, flow.cached) = (kept, kept, false);
         add(&mut self.summary.bytes.retried, lost);
         add(&mut self.summary.bytes.resumed, found);
     }

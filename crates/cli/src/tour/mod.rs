@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
     let mut quiet = context.anonymous();
     quiet.settings.platform = PlatformChoice::All;
     // These registries are never seen again.
-    quiet.settings.memory = None;
+    quiet.settings.root = None;
     picture::push(&quiet, &here).await?;
 
     let stage = Stage::new(&quiet, &context.ui);

@@ -16,6 +16,7 @@ fn every_verb_has_it() {
     let expected = [
         "auth",
         "blob",
+        "cache",
         "catalog",
         "completion",
         "config",

@@ -4,6 +4,7 @@
 
 mod article;
 mod auth;
+mod cache;
 mod catalog;
 mod closed;
 mod completion;

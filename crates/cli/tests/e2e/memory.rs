@@ -43,9 +43,9 @@ impl Place {
         (self.relay.requests().len() - before.0, tokens() - before.1)
     }
 
-    /// Where the runtime directory has it.
+    /// Where it is kept.
     fn directory(&self) -> PathBuf {
-        self.cli.home().join("run/hoist")
+        self.cli.home().join(".cache/hoist/hosts")
     }
 
     fn file(&self) -> PathBuf {
@@ -108,19 +108,12 @@ fn no_cache_neither_reads_nor_writes() {
 fn logging_in_and_out_forgets() {
     let place = Place::new();
     let address = place.relay.address();
-    let cache = place.cli.home().join(".cache/hoist/hosts");
     for arguments in [&["logout", &address][..], &["login", &address, "-u", USER, "-p", PASSWORD]] {
         place.cli.login(&address, USER, PASSWORD);
         place.digest(&[]);
-        // A session without a runtime directory keeps it elsewhere.
-        place.cli.hoist(["digest", &place.image("demo/web")]).env("XDG_RUNTIME_DIR", "").run().success();
-        for directory in [&place.directory(), &cache] {
-            assert!(text(directory).contains(&address), "{}", directory.display());
-        }
+        assert!(text(&place.directory()).contains(&address));
         place.cli.hoist(["auth"].iter().chain(arguments)).run().success();
-        for directory in [&place.directory(), &cache] {
-            assert!(!text(directory).contains(&address), "{}", text(directory));
-        }
+        assert!(!text(&place.directory()).contains(&address), "{}", text(&place.directory()));
     }
 }
 
@@ -202,7 +195,7 @@ fn a_copy_mounts_what_an_earlier_one_brought() {
     assert_eq!(copy("demo/two", &[]), 0, "all are mounted");
     assert_eq!(copy("demo/three", &["--no-cache"]), blobs);
     // Where the blobs were is not where they are: then they are brought.
-    let kept = cli.home().join("run/hoist").join(format!("{}.blobs", relay.address()));
+    let kept = cli.home().join(".cache/hoist/hosts").join(format!("{}.blobs", relay.address()));
     let places = fs::read_to_string(&kept).unwrap();
     assert!(places.contains("demo/two"), "{places}");
     fs::write(&kept, places.replace("demo/two", "demo/none")).unwrap();
@@ -218,7 +211,7 @@ fn http_beyond_this_machine_is_not_remembered() {
         for _ in 0..2 {
             cli.hoist(["digest", &image]).run().success();
         }
-        assert!(!cli.home().join("run/hoist").exists());
+        assert!(!cli.home().join(".cache/hoist/hosts").exists());
         // Nor is anything that comes without proof.
         let (certificate, local) = (testkit::Authority::new(), FaultRegistry::start());
         let secure =
@@ -229,11 +222,11 @@ fn http_beyond_this_machine_is_not_remembered() {
         let image = format!("{}/demo/web:1", secure.address());
         cli.hoist(["digest", "--insecure", &image]).run().success();
         cli.hoist(["digest", "--tls-skip-verify", &image]).run().success();
-        assert!(!cli.home().join("run/hoist").exists());
+        assert!(!cli.home().join(".cache/hoist/hosts").exists());
         // With proof it is, and so is this machine itself.
         cli.hoist(["digest", &image, "--ca-file"]).arg(certificate.file()).run().success();
         cli.hoist(["digest", &format!("{}/demo/web:1", local.address())]).run().success();
-        let kept = text(&cli.home().join("run/hoist"));
+        let kept = text(&cli.home().join(".cache/hoist/hosts"));
         assert!(kept.contains(&secure.address()) && kept.contains(&local.address()), "{kept}");
     });
 }

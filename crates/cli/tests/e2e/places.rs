@@ -75,6 +75,32 @@ fn digests_survive_all_places() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A layout with a list beside it, whose orders differ: a position is one of the list, as for others.
+#[test]
+fn positions_are_those_of_the_list() {
+    let cli = Cli::new();
+    let graphs = [images::single(), images::large(3000), images::whiteouts()];
+    for (number, graph) in graphs.iter().enumerate() {
+        graph.write_layout(&cli.work().join("two"), &number.to_string());
+    }
+    let path = |digest: &Value| format!("blobs/{}", digest.as_str().unwrap().replace(':', "/"));
+    let listed = |graph: &Graph| {
+        let manifest = graph.json();
+        let layers: Vec<String> =
+            manifest["layers"].as_array().unwrap().iter().map(|layer| path(&layer["digest"])).collect();
+        serde_json::json!({"Config": path(&manifest["config"]["digest"]), "RepoTags": null, "Layers": layers})
+    };
+    let list: Vec<Value> = graphs.iter().rev().map(listed).collect();
+    fs::write(cli.work().join("two/manifest.json"), serde_json::to_vec(&list).unwrap()).unwrap();
+    cli.shell("tar -C two -cf two.tar manifest.json oci-layout index.json blobs").run().success();
+    for (number, graph) in graphs.iter().rev().enumerate() {
+        let name = format!("docker-archive:two.tar:@{number}");
+        assert_eq!(digest(&cli, &name), graph.manifest.digest);
+        let theirs = cli.peer("skopeo", ["inspect", "--config", "--raw", &name]).run().success();
+        assert_eq!(cli.hoist(["config", &name]).run().success(), theirs);
+    }
+}
+
 /// Several images in one archive, and their names.
 #[test]
 fn all_tags_of_an_archive() {
@@ -362,6 +388,36 @@ fn killed_in_the_middle() {
     assert!(logged(&outcome.stderr()).last().unwrap().contains(&graph.manifest.digest));
     assert_eq!(names(&cli.work()), ["a.tar"]);
     cli.hoist(["validate", "oci-archive:a.tar"]).run().success();
+}
+
+/// A directory has the new image when that is all there, and until then the one from before.
+#[test]
+fn a_directory_whose_writer_is_killed() {
+    let (cli, server) = (Cli::new(), HoistServer::start());
+    let (before, graph) = (images::single(), images::large(6 << 20));
+    server.push(&before, "demo/web", "1");
+    server.push(&graph, "demo/web", "2");
+    let [old, new] = [1, 2].map(|tag| format!("{}/demo/web:{tag}", server.address()));
+    copy(&cli, &old, "dir:there");
+    for directory in ["there", "new"] {
+        let (path, place) = (cli.work().join(directory), format!("dir:{directory}"));
+        for _ in 0..2 {
+            let running = cli.hoist(["cp", "--bwlimit", "2M", &new, &place]).start();
+            until("it has been begun", || path.join(".partial").exists());
+            // As by kill -9.
+            drop(running);
+            let found = cli.hoist(["digest", &place]).run();
+            if directory == "there" {
+                assert_eq!(found.success().trim_end(), before.manifest.digest);
+                cli.hoist(["validate", &place]).run().success();
+            } else {
+                found.failure(1);
+            }
+        }
+        copy(&cli, &new, &place);
+        assert_eq!(digest(&cli, &place), graph.manifest.digest);
+        cli.hoist(["validate", &place]).run().success();
+    }
 }
 
 /// What older versions of docker saved: layers as uncompressed files in directories of their own, some of them links.

@@ -5,7 +5,7 @@
 //! archive: an uncompressed layer's digest is the diff ID that the config gives; a compressed one is known by its name, or is
 //! hashed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -14,7 +14,8 @@ use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, Tag, Vi
 use serde::Deserialize;
 
 use super::table::Table;
-use crate::content::{Extent, PIECE};
+use crate::catalog::MANIFEST_LIMIT;
+use crate::content::Extent;
 use crate::error::Error;
 use crate::index::Index;
 
@@ -23,6 +24,9 @@ pub(super) const MANIFEST: &str = "manifest.json";
 
 /// The most that is read of the list, and of a config, in bytes.
 const LIMIT: u64 = 16 << 20;
+
+/// So many manifests are looked at to find those of the list.
+const MOST: usize = 1000;
 
 /// An image of the list.
 #[derive(Debug, Deserialize)]
@@ -59,6 +63,42 @@ pub(super) fn list(table: &Table, path: &Path) -> Result<Vec<Listed>, Error> {
     let Some(content) = table.find(MANIFEST) else { return Ok(Vec::new()) };
     serde_json::from_slice(&content.whole(LIMIT)?)
         .map_err(|error| Error::archive(path, format!("{MANIFEST}: {error}")))
+}
+
+/// The manifests of a layout in the order of the list that lies beside its index, which is what other tools count by: each
+/// is found by its config and layers. `None` where there is no list that tells, or one that names something else.
+pub(super) fn order(table: &Table, path: &Path, index: &Index) -> Option<Vec<Digest>> {
+    // One that cannot be read is nobody's business while the index tells all.
+    let listed = list(table, path).ok()?;
+    let mut images: HashMap<(Digest, Vec<Digest>), VecDeque<Digest>> = HashMap::new();
+    let mut waiting: VecDeque<Digest> = index.descriptors().map(|entry| entry.digest).collect();
+    let mut met = HashSet::new();
+    while let Some(digest) = waiting.pop_front().filter(|_| met.len() < MOST) {
+        if !met.insert(digest) {
+            continue;
+        }
+        // What is not there, or no manifest, is no image.
+        let content = table.find(&blob_name(&digest)).and_then(|content| content.whole(MANIFEST_LIMIT).ok());
+        let manifest = content.and_then(|bytes| Manifest::verified(bytes.into(), None, digest).ok());
+        match manifest.and_then(|manifest| manifest.view().ok()) {
+            Some(View::Image(image)) => {
+                let layers = image.layers.iter().map(|layer| layer.digest).collect();
+                if let Some(config) = image.config {
+                    images.entry((config.digest, layers)).or_default().push_back(digest);
+                }
+            }
+            // A platform each; an index in an index is nothing that docker saves.
+            Some(View::Index(children)) if index.entry(&digest).is_some() => {
+                waiting.extend(children.manifests.iter().map(|child| child.digest));
+            }
+            _ => {}
+        }
+    }
+    let found = listed.iter().map(|image| {
+        let layers = image.layers.iter().flatten().map(|layer| named(layer)).collect::<Option<_>>()?;
+        images.get_mut(&(named(&image.config)?, layers))?.pop_front()
+    });
+    found.collect::<Option<Vec<_>>>().filter(|order| !order.is_empty())
 }
 
 /// Makes manifests for images.
@@ -111,7 +151,7 @@ impl Made {
                 _ if media_type == MediaType::DOCKER_LAYER_TAR => diff_id,
                 // Some name a compressed layer after what is in it.
                 Some(digest) if digest != diff_id => digest,
-                _ => hash(&layer)?,
+                _ => layer.hash(Algorithm::Sha256)?,
             };
             layers.push(Descriptor::new(media_type, digest, layer.length));
             self.blobs.insert(digest, layer);
@@ -135,17 +175,6 @@ fn named(name: &str) -> Option<Digest> {
     let last = name.rsplit('/').next()?;
     let hex = last.split('.').next()?;
     format!("sha256:{hex}").parse().ok()
-}
-
-fn hash(content: &Extent) -> Result<Digest, Error> {
-    let mut hasher = Algorithm::Sha256.hasher();
-    let mut at = 0;
-    while at < content.length {
-        let end = content.length.min(at + PIECE);
-        hasher.update(&content.read(at..end)?);
-        at = end;
-    }
-    Ok(hasher.finish())
 }
 
 /// A name as containerd writes it, in full, and as docker shows it: without the parts of Docker Hub that go without saying.

@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::LIFETIME;
 
@@ -40,12 +40,12 @@ impl Folder {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write to it"));
         }
         let folder = Self(path.to_owned());
-        folder.clean()?;
+        folder.clean(LIFETIME)?;
         Ok(folder)
     }
 
-    /// Removes files that nobody uses and nobody will.
-    fn clean(&self) -> io::Result<()> {
+    /// Removes files that nobody uses and nobody has for so long.
+    pub(super) fn clean(&self, lifetime: Duration) -> io::Result<()> {
         for file in fs::read_dir(&self.0)? {
             let file = file?;
             let name = file.file_name();
@@ -55,7 +55,7 @@ impl Folder {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
             let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
             if ours
-                && age.is_some_and(|age| age > LIFETIME)
+                && age.is_some_and(|age| age >= lifetime)
                 && let Found::Entry(lock, _) = self.find(&name)
             {
                 self.remove(&name, lock);

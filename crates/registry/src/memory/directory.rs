@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The file that is locked while another is replaced.
 const LOCK: &str = "lock";
 
+/// What is being written, or was by a program that was killed.
+pub(super) const DRAFT: &str = "draft";
+
 /// No file is larger, in bytes.
 const LARGEST: u64 = 2 << 20;
 
@@ -96,7 +99,6 @@ impl Locked<'_> {
 
     /// Gives a file new content, all at once. It need not outlive a power cut.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        const DRAFT: &str = "draft";
         self.remove(DRAFT)?;
         let mut draft = self.directory.open_file(DRAFT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         draft.write_all(content)?;

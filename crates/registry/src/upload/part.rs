@@ -78,12 +78,17 @@ impl Part {
     /// Passes a piece on; the registry may answer before it had all bytes, and then has something to say.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<(), Broken> {
         let length = piece.len() as u64;
+        // An answer that has come is read before more is written: a registry that refuses the rest hangs up, and then
+        // writing fails before anybody has read why.
+        tokio::task::yield_now().await;
         let outcome = tokio::select! {
             biased;
             outcome = &mut self.answer => outcome,
             sent = timeout(self.stall, self.sender.send(piece)) => match sent {
                 Ok(Ok(())) => {
                     self.left -= length;
+                    // It goes out now, and not when the next has been hashed.
+                    tokio::task::yield_now().await;
                     return Ok(());
                 }
                 // Nobody takes pieces any more, so the answer is about to come.

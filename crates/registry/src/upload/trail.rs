@@ -39,15 +39,21 @@ impl Trail {
         if verifier.seen() >= at + SAVED || since.elapsed() >= PAUSE {
             self.note(verifier, location);
         } else if verifier.seen() >= self.checkpoints.last() + STEP {
-            self.checkpoints.note(verifier.seen(), verifier.state());
+            self.mark(verifier);
         }
     }
 
     /// Notes how far the content is, and where the session is now.
     pub(super) fn note(&mut self, verifier: &Verifier, location: &Url) {
-        self.checkpoints.note(verifier.seen(), verifier.state());
+        self.mark(verifier);
         self.record.save(&Entry::new(location.as_str(), self.kept, self.checkpoints.clone()));
         self.saved = (verifier.seen(), Instant::now());
+    }
+
+    fn mark(&mut self, verifier: &Verifier) {
+        if let Some(state) = verifier.state() {
+            self.checkpoints.note(verifier.seen(), state);
+        }
     }
 
     /// Notes that the registry has the first `kept` bytes.

@@ -205,7 +205,7 @@ impl Writer {
         {
             self.hasher = Some(hasher);
         }
-        let right = |hasher: &Hasher| algorithm.is_none_or(|algorithm| algorithm == algorithm_of(hasher));
+        let right = |hasher: &Hasher| algorithm.is_none_or(|algorithm| algorithm == hasher.algorithm());
         if self.hasher.as_ref().is_some_and(right) {
             return Ok(());
         }
@@ -298,12 +298,5 @@ impl Drop for Writer {
         if let Some(hasher) = self.hasher.take() {
             self.gate.hashed = Some((hasher, self.length));
         }
-    }
-}
-
-fn algorithm_of(hasher: &Hasher) -> Algorithm {
-    match hasher {
-        Hasher::Sha256(_) => Algorithm::Sha256,
-        Hasher::Sha512(_) => Algorithm::Sha512,
     }
 }

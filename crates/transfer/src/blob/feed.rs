@@ -79,6 +79,8 @@ pub(super) struct Feed {
     watch: Watch,
     /// How often in turn the destination was what all waited for.
     blocked: u32,
+    /// Whether it comes from the source itself, which may have more connections.
+    far: bool,
     /// Whether it would be split if that helps.
     waits: bool,
     /// What was when it was split, until it is known whether that helps.
@@ -123,17 +125,17 @@ impl Drop for Feed {
 }
 
 impl Feed {
-    /// The bytes from `start` on, of which `content` gives all.
-    pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, start: u64, content: ByteStream) -> Self {
+    /// The bytes from `start` on, of which `content` gives all. `far`: it is the source that does, and not this machine.
+    pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, start: u64, content: ByteStream, far: bool) -> Self {
         let age = run.turns.age();
         let left = blob.size.saturating_sub(start);
         run.splits.begin(age, left);
-        let large = left >= TRY && blob.embedded().is_none();
+        let large = far && left >= TRY && blob.embedded().is_none();
         Self {
             run: Arc::clone(run),
             blob: blob.clone(),
             age,
-            stream: Some(run.capped(content)),
+            stream: Some(if far { run.capped(content) } else { content }),
             end: blob.size,
             at: start,
             ahead: VecDeque::new(),
@@ -145,6 +147,7 @@ impl Feed {
             alone: 0.0,
             watch: Watch { from: start, ..Watch::default() },
             blocked: 0,
+            far,
             waits: false,
             trial: None,
             _question: large.then(|| Question::ask(run, blob)).flatten(),
@@ -231,7 +234,7 @@ impl Feed {
         let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
         self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
         let left = self.blob.size.saturating_sub(self.at);
-        self.waits = starved && self.has_one_connection() && is_long(left);
+        self.waits = self.far && starved && self.has_one_connection() && is_long(left);
         self.run.splits.note(self.age, left, self.waits);
         if self.depth == 0 {
             self.alone = rate;

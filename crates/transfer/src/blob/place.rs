@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
 use super::blame;
+use super::held::Held;
 use crate::Error;
 use crate::parts::Parts;
 use crate::transfer::Run;
@@ -26,6 +27,7 @@ const PIECES: u64 = 64;
 struct Site {
     run: Arc<Run>,
     blob: Descriptor,
+    held: Option<Held>,
     placer: Box<dyn Placer>,
     parts: Mutex<Parts>,
     /// A helper is done with a piece.
@@ -39,6 +41,7 @@ impl Run {
         self: &Arc<Self>,
         blob: &Descriptor,
         placer: Box<dyn Placer>,
+        held: Option<Held>,
         turn: &mut Turn,
     ) -> Result<(), Error> {
         let missing = placer.missing();
@@ -49,16 +52,25 @@ impl Run {
             self.observer.event(&Event::BlobAdvanced(blob, left));
             return placer.commit().await.map_err(|error| blame(blob, error));
         }
+        self.tell_held(blob, held.as_ref(), turn);
+        if let Some(held) = &held
+            && placer.share(&held.file).await
+        {
+            self.observer.event(&Event::BlobAdvanced(blob, left));
+            return placer.commit().await.map_err(|error| blame(blob, error));
+        }
         let piece = (blob.size / PIECES).clamp(PIECE.start, PIECE.end);
         let site = Arc::new(Site {
             run: Arc::clone(self),
             blob: blob.clone(),
+            held,
             placer,
             parts: Mutex::new(Parts::new(missing, piece)),
             ended: Notify::new(),
             age: self.turns.age(),
         });
-        let outcome = site.fill(left / piece, turn).await;
+        let helpers = if site.held.is_some() { 0 } else { left / piece };
+        let outcome = site.fill(helpers, turn).await;
         let site = Arc::into_inner(site).expect("all tasks that held it have ended");
         match outcome {
             Ok(()) => site.placer.commit().await.map_err(|error| blame(blob, error)),
@@ -137,8 +149,12 @@ impl Site {
         loop {
             let Some(part) = self.parts().lead() else { return Ok(()) };
             let mut at = part.start;
-            let stream = self.run.source.read(&self.blob, part).await.map_err(Error::Source)?;
-            let mut stream = self.run.capped(stream);
+            let mut stream = if let Some(held) = &self.held {
+                held.read(part)
+            } else {
+                let stream = self.run.source.read(&self.blob, part).await.map_err(Error::Source)?;
+                self.run.capped(stream)
+            };
             while let Some(piece) = stream.next().await {
                 let mut piece = piece.map_err(Error::Source)?;
                 let length = piece.len() as u64;

@@ -1,10 +1,13 @@
 //! Whether it helps to read a blob over several connections; found out with one blob for all.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 /// How long it is not tried again where it did not help. Links change.
@@ -13,6 +16,10 @@ const REST: Duration = Duration::from_secs(30);
 /// What all blobs bring together, in bytes a second, where nobody waits for connections any more: it is the processor then,
 /// or the line.
 const ENOUGH: f64 = 300e6;
+
+/// The share of all processors that this process alone uses where more connections bring nothing any more: what they
+/// bring has to be taken in, and others want a part too.
+const BUSY: f64 = 0.6;
 
 /// How much has to be left of a blob, in bytes, that it may find out: less ends before there is proof.
 pub(super) const TRY: u64 = 24 << 20;
@@ -68,10 +75,12 @@ pub(super) enum Purpose {
 /// What all blobs bring together.
 #[derive(Debug, Default)]
 struct Flow {
-    /// When the time began that is looked at, and with how many bytes.
-    since: Option<(Instant, u64)>,
+    /// When the time began that is looked at, with how many bytes, and with how much time of the processors.
+    since: Option<(Instant, u64, Duration)>,
     /// Bytes a second, of the time before.
     rate: f64,
+    /// The share of the processors that was used then.
+    busy: f64,
 }
 
 impl Splits {
@@ -107,16 +116,17 @@ impl Splits {
         self.look();
         loop {
             tokio::time::sleep(WATCH).await;
-            if self.look() <= ENOUGH {
+            if !self.look() {
                 return;
             }
         }
     }
 
-    fn look(&self) -> f64 {
+    /// Whether nothing is waited for but this machine, or the line.
+    fn look(&self) -> bool {
         let mut state = self.state();
         state.flow.look(self.total());
-        state.flow.rate
+        state.flow.is_enough()
     }
 
     /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
@@ -130,7 +140,7 @@ impl Splits {
     pub(super) fn may(&self, blob: u64) -> Option<Purpose> {
         let mut state = self.state();
         let left = state.blobs.get(&blob)?.left;
-        if state.flow.rate > ENOUGH {
+        if state.flow.is_enough() {
             return None;
         }
         let mut others = state.blobs.iter().filter(|(age, _)| **age != blob).map(|(_, other)| other);
@@ -195,14 +205,37 @@ impl Flow {
     /// `brought` are the bytes so far.
     fn look(&mut self, brought: u64) {
         let now = Instant::now();
-        let (since, before) = *self.since.get_or_insert((now, brought));
+        let Some((since, before, used)) = self.since else {
+            self.since = Some((now, brought, processor_time()));
+            return;
+        };
         let took = now - since;
         if took >= WATCH {
+            let all = processor_time();
             #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
-            let bytes = (brought - before) as f64;
-            *self = Self { since: Some((now, brought)), rate: bytes / took.as_secs_f64() };
+            let (bytes, processors) = ((brought - before) as f64, processors() as f64);
+            let took = took.as_secs_f64();
+            let busy = all.saturating_sub(used).as_secs_f64() / took / processors;
+            *self = Self { since: Some((now, brought, all)), rate: bytes / took, busy };
         }
     }
+
+    fn is_enough(&self) -> bool {
+        self.rate > ENOUGH || self.busy > BUSY
+    }
+}
+
+/// How long this process has used processors, all together.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    // It is never negative, and its nanoseconds are fewer than a second has.
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+/// How many processors it may use.
+fn processors() -> usize {
+    static COUNT: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    *COUNT
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::Server;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::memory;
+use crate::root;
 use crate::ui::Ui;
 
 /// Log in to a registry: keep a user and a password for it
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         let keychain = Keychain::load(&Context::locations())?.given(credential.clone());
         // Whether it is kept is not known yet.
         let mut context = context.clone();
-        context.settings.memory = None;
+        context.settings.root = None;
         let client = context.client_of(keychain)?;
         let looked = client.check(&registry).await.map_err(|error| match error.kind() {
             Kind::Unauthorized | Kind::Denied => Failure::new(&error)
@@ -81,7 +81,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             kept.path.display()
         ));
     }
-    memory::forget(ui, &registry);
+    root::forget(ui, &registry);
     ui.log(&format!("logged in via {}", kept.path.display()));
     Ok(())
 }

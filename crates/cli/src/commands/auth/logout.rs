@@ -3,7 +3,7 @@ use auth::Origin;
 use super::{Server, login};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::memory;
+use crate::root;
 
 /// Log out of a registry: forget the user and the password for it
 ///
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let Server { registry, .. } = args.server.parse()?;
-    memory::forget(&context.ui, &registry);
+    root::forget(&context.ui, &registry);
     let forgotten = auth::logout(&Context::locations(), registry.as_str()).await.map_err(login::hinted)?;
     context.ui.log(&format!("logged out via {}", forgotten.path.display()));
     // Done it is, whatever else is wrong with the files.
