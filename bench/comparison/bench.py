@@ -34,11 +34,6 @@ def home(work):
         shutil.rmtree(directory)
 
 
-def cache(environment):
-    """Where a run may keep what it wants to have again."""
-    return os.path.join(environment["HOME"], "cache")
-
-
 def since(before, counted):
     """What a link counted since it had counted `before`."""
     if isinstance(counted, dict):
@@ -97,8 +92,10 @@ class Bench:
         else:
             yield Destination(lacks=lambda: None)
 
-    def _command(self, case, tool, hosts, layout, cache):
-        places = {"layout": layout, "cache": cache, "folder": repository(case.image).rsplit("/", 1)[0]}
+    def _command(self, case, tool, hosts, layout, environment):
+        # What is under `cache` goes with the home.
+        places = {"layout": layout, "cache": os.path.join(environment["HOME"], "cache"),
+                  "folder": repository(case.image).rsplit("/", 1)[0]}
         for side, host in hosts.items():
             places[f"{side}_host"] = host
             places[f"{side}_repository"] = f"{host}/{repository(case.image)}"
@@ -124,7 +121,7 @@ class Bench:
         """One run whose requests are counted on all sides, not timed; it warms the caches too."""
         with self._run(case, source, case.lines) as (environment, hosts, links, destination):
             with open(self.output, "wb") as output:
-                command = self._command(case, tool, hosts, destination.layout, cache(environment))
+                command = self._command(case, tool, hosts, destination.layout, environment)
                 measure(command, environment, self.errors, stdout=output)
             if case.check:
                 case.check(self.output, self.images[case.image])
@@ -134,14 +131,14 @@ class Bench:
         """One measured run, for the record; a registry with no line before it is spoken to directly."""
         links = [side for side, line in case.lines.items() if line.options()]
         with self._run(case, source, links) as (environment, hosts, links, destination):
-            command = self._command(case, tool, hosts, destination.layout, cache(environment))
+            command = self._command(case, tool, hosts, destination.layout, environment)
             before = {}
             if case.filled or case.warm:
                 # The same command a second time: a program may remember what it met.
                 measure(command, environment, self.errors, piped=case.piped)
                 if case.warm:
                     shutil.rmtree(destination.layout)
-                os.sync()
+                    os.sync()
                 before = {side: link.counted() for side, link in links.items()}
             sample = asdict(measure(command, environment, self.errors, piped=case.piped))
             counted = {side: since(before.get(side, {}), link.counted()) for side, link in links.items()}

@@ -16,9 +16,10 @@ from .process import Failed
 @dataclass(frozen=True)
 class Case:
     """`commands`: by tool. `image`: its name. `to`: where it is copied: to a second registry ("registry") or into a
-    directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied. `warm`: the second run is measured, into an
-    empty place again. `source`, `destination`: the lines to the registries. `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard
-    output goes through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
+    directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied.
+    `warm`: the second run is measured, into an empty place again. `source`, `destination`: the lines to the registries.
+    `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard output goes
+    through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
     to a registry, so that requests are counted."""
 
     name: str

@@ -51,7 +51,8 @@ class Target:
         """(the promise, what was found, whether it holds; None when that is not known)"""
         case = record["cases"].get(self.case, {"tools": {}})
         figures = {tool: measures(r) for tool, r in case["tools"].items()}
-        words = f"{self.limit:.3g}{self.unit and ' ' + self.unit}" + (f" of {self.against}" if self.against else "") + (f" in {self.beside}" if self.beside else "")
+        words = f"{self.limit:.3g}{self.unit and ' ' + self.unit}" + (f" of {self.against}" if self.against else "")
+        words += f" in {self.beside}" if self.beside else ""
         promise = f"{self.case}: {self.measure} {'below' if self.strict else 'at most'} {words}"
         name = fastest_peer(figures) if self.against == FASTEST else self.against
         base = self.scale

@@ -294,6 +294,18 @@ mod tests {
         assert!(!splits.are_wanted());
     }
 
+    #[test]
+    fn the_line_or_the_processors_may_be_what_all_wait_for() {
+        for (rate, busy, enough) in [(50e6, 0.59, false), (50e6, 0.61, true), (301e6, 0.1, true)] {
+            assert_eq!(Flow { since: None, rate, busy }.is_enough(), enough, "{rate} {busy}");
+        }
+        let before = processor_time();
+        while processor_time() == before {
+            std::hint::spin_loop();
+        }
+        assert!(processor_time() > before && processors() > 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn none_is_split_where_all_together_are_fast() {
         let splits = waiting([80, 70]);
