@@ -1,7 +1,10 @@
 //! Small images from files: each layer a gzipped tar with reproducible headers.
 
+use std::io::Write;
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
-use layer::{Item, Metadata, TarWriter, gzip_encoder};
+use layer::{Encoder, Encoding, Item, Metadata, TarWriter};
 use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Platform, Selector};
 use serde_json::{Value, json};
 use store::{Opened, Store, in_order};
@@ -87,11 +90,15 @@ impl Layer {
     pub fn new(files: &[File<'_>]) -> Result<Self, Error> {
         let tar = archive(files).map_err(Error::Output)?;
         let diff_id = Algorithm::Sha256.digest(&tar);
-        let mut gzip = gzip_encoder(Vec::new());
-        std::io::Write::write_all(&mut gzip, &tar).map_err(Error::Output)?;
-        let blob = Blob::new(MediaType::OCI_LAYER_GZIP, gzip.finish().map_err(Error::Output)?);
-        Ok(Self { blob, diff_id })
+        let gzip = compress(&tar).map_err(Error::Output)?;
+        Ok(Self { blob: Blob::new(MediaType::OCI_LAYER_GZIP, gzip), diff_id })
     }
+}
+
+fn compress(tar: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = Encoder::new(Vec::new(), Encoding::GZIP, NonZeroUsize::MIN)?;
+    encoder.write_all(tar)?;
+    encoder.finish()
 }
 
 fn archive(files: &[File<'_>]) -> std::io::Result<Vec<u8>> {

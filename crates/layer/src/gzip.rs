@@ -1,9 +1,8 @@
-//! gzip (RFC 1952), member after member.
+//! Reading gzip (RFC 1952), member after member.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read};
 
-use flate2::write::GzEncoder;
-use flate2::{Compression as Level, Decompress, FlushDecompress, GzBuilder, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 /// Inflates every member of a gzip file, checks each one's checksum and length, and accepts nothing but zeros after the last,
 /// as `gzip` itself does (tapes and block devices fill up with them).
@@ -82,13 +81,4 @@ impl<R: BufRead> Read for Gzip<R> {
 
 fn invalid(problem: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, problem)
-}
-
-/// Compresses what is written, with a header that says nothing but "gzip": no name, no time, so that equal bytes give equal
-/// layers. Call `finish` at the end.
-///
-/// Level 6, as `gzip` has it. Equal only for one version of the deflate library: other tools, and later versions, compress the
-/// same bytes to other ones.
-pub fn gzip_encoder<W: Write>(out: W) -> GzEncoder<W> {
-    GzBuilder::new().mtime(0).write(out, Level::new(6))
 }

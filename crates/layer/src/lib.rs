@@ -2,8 +2,8 @@
 //!
 //! Synchronous, and without a network. A layer goes through a [`Decoder`] into [`Table::scan`], which reads it once, keeps the inflated
 //! bytes in a sink (an unlinked file, as a rule) and notes what is where. [`merge`] makes one file system of the tables of all
-//! layers, and [`write_tar`] one archive of that, with contents read back from where they are kept. [`TarWriter`] and
-//! [`gzip_encoder`] make new layers.
+//! layers, and [`write_tar`] one archive of that, with contents read back from where they are kept. [`TarWriter`] and an
+//! [`Encoder`] make new layers.
 //!
 //! ```
 //! use layer::{Decoder, Item, Limits, Metadata, Table, TarWriter, merge, write_tar};
@@ -30,6 +30,9 @@
 //! ```
 
 mod decoder;
+mod deflate;
+mod encoder;
+mod encoding;
 mod entry;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -45,13 +48,15 @@ mod sparse;
 mod table;
 mod tee;
 mod tree;
+mod workers;
 mod write;
 mod writer;
 
 pub use decoder::{Compression, Decoder};
+pub use encoder::Encoder;
+pub use encoding::{Encoding, EncodingError};
 pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, Whiteout};
 pub use error::Error;
-pub use gzip::gzip_encoder;
 pub use merge::{Merged, Node, merge};
 pub use scan::Limits;
 pub use table::Table;

@@ -1,6 +1,7 @@
 //! What is right, how it is read, and a place that fails.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use image::Error;
 use oci::{Algorithm, Platform, Tag};
@@ -88,7 +89,7 @@ async fn several_gzip_members_are_one_layer() {
     let (first, second) = tar.split_at(700);
     let mut members = Vec::new();
     for part in [first, second] {
-        let mut gzip = layer::gzip_encoder(Vec::new());
+        let mut gzip = layer::Encoder::new(Vec::new(), layer::Encoding::GZIP, NonZeroUsize::MIN).unwrap();
         std::io::Write::write_all(&mut gzip, part).unwrap();
         members.extend(gzip.finish().unwrap());
     }

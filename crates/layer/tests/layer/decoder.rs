@@ -1,14 +1,15 @@
 //! Inflating.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::num::NonZeroUsize;
 
 use flate2::GzBuilder;
-use layer::{Compression, Decoder, gzip_encoder};
+use layer::{Compression, Decoder, Encoder, Encoding};
 
 const TEXT: &[u8] = b"to be or not to be, that is the question, to be or not";
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = gzip_encoder(Vec::new());
+    let mut encoder = Encoder::new(Vec::new(), Encoding::GZIP, NonZeroUsize::MIN).unwrap();
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

@@ -4,6 +4,7 @@
 
 mod archive;
 mod decoder;
+mod encoder;
 mod hostile;
 mod merge;
 mod oracle;

@@ -36,7 +36,7 @@ fn run(command: &mut Command, input: &[u8]) -> (bool, Vec<u8>, String) {
 }
 
 /// Runs a program that must succeed and say nothing on standard error.
-fn silent(command: &mut Command, input: &[u8]) -> Vec<u8> {
+pub(crate) fn silent(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let (success, stdout, stderr) = run(command, input);
     assert!(success && stderr.is_empty(), "{command:?}: {stderr}");
     stdout
