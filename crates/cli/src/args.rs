@@ -36,8 +36,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
     /// The platform to take of an index: `os/arch[/variant][:osversion]`, `all`, or `host` for this machine's (+)
-    #[arg(long, global = true, default_value = "all", value_name = "PLATFORM")]
-    pub(crate) platform: PlatformChoice,
+    ///
+    /// Given several times, the last one counts; `index filter` takes several.
+    #[arg(long, global = true, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<PlatformChoice>,
     /// Also push layers that their owner does not allow to be distributed
     #[arg(long, global = true)]
     pub(crate) allow_nondistributable_artifacts: bool,
@@ -66,6 +68,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Append(Box<commands::append::Args>),
     Auth(commands::auth::Args),
     Blob(commands::blob::Args),
     Cache(commands::cache::Args),
@@ -81,11 +84,15 @@ pub(crate) enum Command {
     Digest(commands::digest::Args),
     Doctor(commands::doctor::Args),
     Export(commands::export::Args),
+    Flatten(commands::flatten::Args),
+    Index(commands::index::Args),
     Layout(commands::layout::Args),
     Ls(commands::ls::Args),
     Man(commands::man::Args),
     Manifest(commands::manifest::Args),
+    Mutate(Box<commands::mutate::Args>),
     Ratelimit(commands::ratelimit::Args),
+    Rebase(commands::rebase::Args),
     Referrers(commands::referrers::Args),
     Registry(commands::registry::Args),
     Tag(commands::tag::Args),
@@ -176,7 +183,7 @@ mod tests {
         ] {
             let args = read(line).unwrap();
             assert!(matches!(args.command, Some(Command::Complete(_))), "{line}");
-            let found = (args.global.insecure, args.global.platform != PlatformChoice::All);
+            let found = (args.global.insecure, args.global.platform != [PlatformChoice::All] && !args.global.platform.is_empty());
             assert_eq!(found, (insecure, platform), "{line}");
             assert!(!args.global.access.reads_stdin(), "{line}");
         }

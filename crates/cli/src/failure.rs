@@ -210,6 +210,9 @@ impl From<transfer::Error> for Failure {
                 let why = if reference.contains('@') { "" } else { "this registry deletes by digest only; " };
                 failure.hint(format!("{why}--force-digest deletes the manifest with all its tags"))
             }
+            transfer::Error::ReplacesIndex { .. } => failure.hint(
+                "the tag has other platforms too: choose another tag, change all with `--platform all`, or mean it with --replace-index",
+            ),
             _ => failure,
         }
     }

@@ -5,7 +5,9 @@ mod amount;
 mod app;
 mod args;
 mod commands;
+mod change;
 mod context;
+mod destination;
 mod failure;
 mod jq;
 mod json;
@@ -17,6 +19,7 @@ mod settings;
 mod tour;
 mod ui;
 mod versions;
+mod words;
 
 fn main() -> std::process::ExitCode {
     if jq::evaluator::is_meant() { jq::evaluator::main() } else { app::main() }

@@ -33,12 +33,15 @@ pub(crate) struct Settings {
     pub(crate) cache_size: u64,
     /// How all registries are reached, where nothing else is said of one.
     pub(crate) access: Access,
-    pub(crate) platform: PlatformChoice,
+    /// All that was said with `--platform`, in order.
+    pub(crate) platforms: Vec<PlatformChoice>,
     pub(crate) nondistributable: bool,
     /// The most exchanges with one host at once; `None` leaves it to the client.
     pub(crate) jobs: Option<NonZeroUsize>,
     /// A body that moves nothing for so long is asked for anew (`HOIST_STALL_SECONDS`); `None` leaves it to the client.
     pub(crate) stall: Option<Duration>,
+    /// The time that reproducible builds write down (`SOURCE_DATE_EPOCH`).
+    pub(crate) source_date_epoch: Option<String>,
     /// Where the docker daemon listens (`DOCKER_HOST`); `None` is this machine's own place for it.
     pub(crate) docker_host: Option<String>,
 }
@@ -64,10 +67,11 @@ impl Settings {
                 (None, None) => CACHE_SIZE,
             },
             access: global.access.clone(),
-            platform: global.platform.clone(),
+            platforms: global.platform.clone(),
             nondistributable: global.allow_nondistributable_artifacts,
             jobs: None,
             stall: variable("HOIST_STALL_SECONDS").map(|text| seconds(&text)).transpose()?,
+            source_date_epoch: set("SOURCE_DATE_EPOCH"),
             docker_host: variable("DOCKER_HOST"),
         })
     }
@@ -102,18 +106,23 @@ pub(crate) enum PlatformChoice {
     One(Platform),
 }
 
-impl PlatformChoice {
+impl Settings {
     /// The platform, where a whole index is as good.
-    pub(crate) fn one(&self) -> Option<&Platform> {
-        match self {
-            Self::All => None,
-            Self::One(platform) => Some(platform),
+    pub(crate) fn platform(&self) -> Option<&Platform> {
+        match self.platforms.last() {
+            None | Some(PlatformChoice::All) => None,
+            Some(PlatformChoice::One(platform)) => Some(platform),
         }
     }
 
     /// The platform, where it has to be one: crane takes linux/amd64 then, whatever the machine.
-    pub(crate) fn one_or_default(&self) -> Platform {
-        self.one().cloned().unwrap_or_else(Platform::linux_amd64)
+    pub(crate) fn platform_or_default(&self) -> Platform {
+        self.platform().cloned().unwrap_or_else(Platform::linux_amd64)
+    }
+
+    /// Whether all platforms were asked for in so many words.
+    pub(crate) fn all_platforms(&self) -> bool {
+        self.platforms.last() == Some(&PlatformChoice::All)
     }
 }
 

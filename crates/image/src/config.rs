@@ -1,7 +1,7 @@
 //! The configuration of an image or artifact.
 
 use bytes::Bytes;
-use oci::{Manifest, View};
+use oci::{Descriptor, Digest, Manifest, View};
 use store::Store;
 
 use crate::Error;
@@ -18,10 +18,19 @@ pub async fn config(store: &dyn Store, manifest: &Manifest) -> Result<Bytes, Err
         View::Image(image) => image.config,
         View::Index(_) => None,
     };
-    let config = config.ok_or_else(|| Error::NoConfig(manifest.digest()))?;
+    of(store, manifest.digest(), config.as_ref()).await
+}
+
+/// The same, where it is known which that is.
+pub(crate) async fn of(
+    store: &dyn Store,
+    manifest: Digest,
+    config: Option<&Descriptor>,
+) -> Result<Bytes, Error> {
+    let config = config.ok_or(Error::NoConfig(manifest))?;
     if let Some(content) = config.embedded() {
         return Ok(content.into());
     }
-    let stream = store.read(&config, 0..config.size).await?;
-    Ok(store::collect(stream, &config, LIMIT).await?)
+    let stream = store.read(config, 0..config.size).await?;
+    Ok(store::collect(stream, config, LIMIT).await?)
 }

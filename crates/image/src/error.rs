@@ -24,6 +24,90 @@ pub enum Error {
     /// Where one image is needed there is an index.
     #[error("{0} is an index of several images; choose one by its platform")]
     NotAnImage(Digest),
+    /// Where an index is needed there is something else.
+    #[error("{0} is one image, not an index")]
+    NotAnIndex(Digest),
+    /// What an image's configuration has was to be changed of something that has another configuration.
+    #[error("manifest {0} is an artifact without an image's config; only its annotations and layers can be changed")]
+    NotAnImageConfig(Digest),
+    /// An index lists nothing that is to be changed.
+    #[error("index {0} lists no image for that")]
+    NothingToChange(Digest),
+    /// What can only be said of one image was to be done to several.
+    #[error("index {index} has {images} images, and this can only be done to one; choose it by its platform")]
+    ForOne {
+        /// The index.
+        index: Digest,
+        /// How many images it lists.
+        images: usize,
+    },
+    /// Indexes stand in each other deeper than anybody means.
+    #[error("index {0} stands in too many others")]
+    TooDeep(Digest),
+    /// A document cannot be edited.
+    #[error("{what} {digest} cannot be edited: {source}")]
+    Document {
+        /// What it is.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A part of a document is not what it should be.
+    #[error("the image cannot be edited: {0}")]
+    Edit(#[from] serde_json::Error),
+    /// The manifest has other layers than the configuration.
+    #[error("manifest {0} has another number of layers than its config; `hoist validate` tells more")]
+    LayersDisagree(Digest),
+    /// An image does not say what it is built on.
+    #[error("image {0} does not say by annotations what it is built on")]
+    NoBase(Digest),
+    /// An image is not built on what it is said to be.
+    #[error("image {image} does not begin with the layers of base {base}")]
+    OtherBase {
+        /// The image.
+        image: Digest,
+        /// The base.
+        base: Digest,
+    },
+    /// A base is for another platform than the image.
+    #[error("image {image} is for {is}, and the new base for {base}")]
+    OtherPlatform {
+        /// The image.
+        image: Digest,
+        /// Its platform.
+        is: oci::Platform,
+        /// The base's platform.
+        base: oci::Platform,
+    },
+    /// What a layer is to be made of cannot be read.
+    #[error("reading {name}: {source}")]
+    Input {
+        /// What was read.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is nothing in what a layer is to be made of.
+    #[error("{0} is empty, which is no layer")]
+    EmptyLayer(String),
+    /// What was given as a layer is none.
+    #[error("{name} is no layer: {}", causes(source))]
+    NotALayer {
+        /// What was read.
+        name: String,
+        /// What is wrong with it.
+        source: layer::Error,
+    },
+    /// Files cannot become a layer.
+    #[error("{name} cannot become a layer: {problem}")]
+    Unfit {
+        /// What was read.
+        name: String,
+        /// Why.
+        problem: String,
+    },
     /// A layer is not what it should be.
     #[error("layer {layer}: {}", causes(source))]
     Layer {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
-use layer::Bodies;
+use layer::{Bodies, Table};
 use oci::{Descriptor, Digest, ImageManifest, Manifest, View};
 use store::{Event, Observer, Store};
 
@@ -75,7 +75,7 @@ fn only_file(image: &ImageManifest) -> Option<&Descriptor> {
 }
 
 /// Inflates all layers, each once, the largest first.
-async fn spool(export: &Arc<Export>, image: &ImageManifest) -> Result<HashMap<Digest, Spooled>, Error> {
+pub(crate) async fn spool(export: &Arc<Export>, image: &ImageManifest) -> Result<HashMap<Digest, Spooled>, Error> {
     let is_tar = only_file(image).is_none();
     let unique: HashMap<Digest, &Descriptor> =
         image.layers.iter().map(|layer| (layer.digest, layer)).collect();
@@ -110,25 +110,12 @@ async fn inflate(
 
 /// Merges the layers and writes what comes out.
 fn merge(
-    mut spools: HashMap<Digest, Spooled>,
+    spools: HashMap<Digest, Spooled>,
     image: &ImageManifest,
     out: Box<dyn Write + Send>,
 ) -> Result<(), Error> {
-    let mut bodies = Layers::default();
-    let mut tables = Vec::with_capacity(image.layers.len());
-    // An image may have the same layer twice; its bytes are kept once.
-    let mut kept: HashMap<Digest, usize> = HashMap::new();
-    for layer in &image.layers {
-        if let Some(first) = kept.get(&layer.digest) {
-            bodies.order.push(bodies.order[*first]);
-            tables.push(layer::Table::clone(&tables[*first]));
-        } else if let Some(Spooled { file, table }) = spools.remove(&layer.digest) {
-            kept.insert(layer.digest, tables.len());
-            bodies.order.push(bodies.files.len());
-            bodies.files.push(file);
-            tables.push(table);
-        }
-    }
+    let order: Vec<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
+    let (bodies, tables) = Layers::of(spools, &order);
     let merged = layer::merge(&tables).map_err(Error::Merge)?;
     let written = layer::write_tar(&merged, &bodies, out).map_err(|error| match error {
         layer::Error::Output(source) => Error::Output(source),
@@ -139,10 +126,32 @@ fn merge(
 
 /// The inflated layers of an image, bottom first.
 #[derive(Default)]
-struct Layers {
+pub(crate) struct Layers {
     files: Vec<File>,
     /// Which file each layer is in.
     order: Vec<usize>,
+}
+
+impl Layers {
+    /// Puts inflated layers in the order of the image; also what each holds.
+    pub(crate) fn of(mut spools: HashMap<Digest, Spooled>, order: &[Digest]) -> (Self, Vec<Table>) {
+        let mut layers = Self::default();
+        let mut tables: Vec<Table> = Vec::with_capacity(order.len());
+        // An image may have the same layer twice; its bytes are kept once.
+        let mut kept: HashMap<Digest, usize> = HashMap::new();
+        for digest in order {
+            if let Some(first) = kept.get(digest) {
+                layers.order.push(layers.order[*first]);
+                tables.push(tables[*first].clone());
+            } else if let Some(Spooled { file, table }) = spools.remove(digest) {
+                kept.insert(*digest, tables.len());
+                layers.order.push(layers.files.len());
+                layers.files.push(file);
+                tables.push(table);
+            }
+        }
+        (layers, tables)
+    }
 }
 
 impl Bodies for Layers {

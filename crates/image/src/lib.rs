@@ -2,16 +2,40 @@
 //!
 //! Floor 4 of the house, over any [`store::Store`].
 
+mod append;
+mod base;
 mod build;
 mod config;
+mod created;
+mod draft;
+mod edit;
 mod error;
 mod export;
 mod feed;
+mod files;
+mod flatten;
+mod index;
+mod mutation;
+mod new_layer;
+mod overlay;
+mod rebase;
 mod spool;
 pub mod validate;
 
+pub use append::{Append, empty};
+pub use base::{Base, BaseNote};
 pub use build::{Blob, Content, File, Layer, push, push_index};
 pub use config::config;
+pub use created::{Created, CreatedError};
+pub use draft::Draft;
+pub use edit::{Edit, Edited, edit};
 pub use error::Error;
 pub use export::{Export, export};
+pub use files::Files;
+pub use flatten::Flatten;
+pub use index::{Addition, append_to_index, empty_index, filter_index};
+pub use mutation::{Mutation, Setting};
+pub use new_layer::{Content as LayerContent, Input, NewLayer, Packing};
+pub use overlay::Overlay;
+pub use rebase::{OldBase, Rebase};
 pub use validate::{Validation, validate};

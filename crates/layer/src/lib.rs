@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod decoder;
 mod deflate;
 mod encoder;
@@ -52,6 +53,7 @@ mod workers;
 mod write;
 mod writer;
 
+pub use changes::{Change, changes, write_changes};
 pub use decoder::{Compression, Decoder};
 pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
@@ -59,6 +61,6 @@ pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, White
 pub use error::Error;
 pub use merge::{Merged, Node, merge};
 pub use scan::Limits;
-pub use table::Table;
+pub use table::{Table, copy_tar};
 pub use write::{Bodies, write_tar};
 pub use writer::{Item, TarWriter, tar_header};

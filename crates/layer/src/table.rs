@@ -15,6 +15,18 @@ pub struct Table {
     pub size: u64,
 }
 
+/// Reads an inflated layer to its end and copies every byte of it to `sink`, as [`Table::scan`] does, but keeps nothing of what it
+/// holds. How many bytes there were.
+///
+/// # Errors
+///
+/// Those of [`Table::scan`].
+pub fn copy_tar(reader: impl Read, sink: impl Write) -> Result<u64, Error> {
+    let mut scanner = Scanner::new(reader, sink, Limits { memory: usize::MAX });
+    while scanner.entry()?.is_some() {}
+    scanner.finish()
+}
+
 impl Table {
     /// Reads an inflated layer to its end, copies every byte of it to `sink`, and notes what it holds.
     ///

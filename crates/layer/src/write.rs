@@ -48,18 +48,29 @@ pub fn write_tar<W: Write>(merged: &Merged<'_>, bodies: &(impl Bodies + ?Sized),
     let mut tar = TarWriter::new(out);
     let mut buffer = vec![0; BUFFER];
     for node in &merged.nodes {
-        tar.begin(&node.path, &node.entry.metadata, item(merged, node)).map_err(Error::Output)?;
-        if let (Kind::File(body), None) = (&node.entry.kind, node.link) {
-            copy(&mut tar, bodies, node, body, &mut buffer)?;
-        }
+        let first = node.link.and_then(|first| merged.nodes.get(first));
+        write_node(&mut tar, node, first.map(|first| &*first.path), bodies, &mut buffer)?;
     }
     tar.finish().map_err(Error::Output)
 }
 
-fn item<'a>(merged: &'a Merged<'_>, node: &'a Node<'_>) -> Item<'a> {
-    if let Some(first) = node.link.and_then(|first| merged.nodes.get(first)) {
-        return Item::HardLink(&first.path);
+/// Writes one node: as a hard link, if the path of another name of it is given.
+pub(crate) fn write_node<W: Write>(
+    tar: &mut TarWriter<W>,
+    node: &Node<'_>,
+    first: Option<&[u8]>,
+    bodies: &(impl Bodies + ?Sized),
+    buffer: &mut [u8],
+) -> Result<(), Error> {
+    let item = first.map_or_else(|| item(node), Item::HardLink);
+    tar.begin(&node.path, &node.entry.metadata, item).map_err(Error::Output)?;
+    match (&node.entry.kind, first) {
+        (Kind::File(body), None) => copy(tar, bodies, node, body, buffer),
+        _ => Ok(()),
     }
+}
+
+fn item<'a>(node: &'a Node<'_>) -> Item<'a> {
     match &node.entry.kind {
         Kind::File(Body { extents: None, size, .. }) => Item::File(*size),
         Kind::File(Body { extents: Some(extents), size, .. }) => Item::Sparse { size: *size, extents },

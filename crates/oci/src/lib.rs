@@ -21,6 +21,7 @@ mod digest;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod json;
 mod manifest;
 mod media_type;
 mod platform;

@@ -107,6 +107,18 @@ impl MediaType {
             || self.0.starts_with("application/vnd.docker.image.rootfs.")
     }
 
+    /// What docker calls a layer that is packed in this way, or OCI does; `None` if that is what it is called already, or it is
+    /// no layer that both know.
+    pub fn layer_of(&self, docker: bool) -> Option<Self> {
+        let pairs = [
+            (Self::OCI_LAYER, Self::DOCKER_LAYER_TAR),
+            (Self::OCI_LAYER_GZIP, Self::DOCKER_LAYER),
+            (Self::OCI_LAYER_ZSTD, Self::DOCKER_LAYER_ZSTD),
+        ];
+        let pair = pairs.into_iter().find(|(oci, dockers)| self == if docker { oci } else { dockers });
+        pair.map(|(oci, dockers)| if docker { dockers } else { oci })
+    }
+
     /// A layer that its owner does not allow to be pushed elsewhere: OCI's non-distributable and docker's foreign
     /// layers. Registries usually do not hold them; a descriptor's `urls` say where they are.
     pub fn is_nondistributable(&self) -> bool {
@@ -154,5 +166,8 @@ mod tests {
             foreign.is_layer() && MediaType::DOCKER_LAYER.is_layer() && MediaType::OCI_LAYER_ZSTD.is_layer()
         );
         assert!(!MediaType::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip").is_layer());
+        assert_eq!(MediaType::OCI_LAYER_ZSTD.layer_of(true), Some(MediaType::DOCKER_LAYER_ZSTD));
+        assert_eq!(MediaType::DOCKER_LAYER.layer_of(false), Some(MediaType::OCI_LAYER_GZIP));
+        assert_eq!(MediaType::DOCKER_LAYER.layer_of(true), None);
     }
 }

@@ -62,14 +62,16 @@ impl RegistryStore {
         Self { host, repository, scopes, writes: false, mounts_fail: Arc::default() }
     }
 
-    /// The same repository, for writing: tokens are asked for push as well. With `origin`, a repository of the same
-    /// registry that blobs may be mounted from, they are good for reading that too.
+    /// The same repository, for writing: tokens are asked for push as well. They are good for reading `origins` too, those of
+    /// the same registry, which blobs may be mounted from.
     #[must_use]
-    pub fn for_push(mut self, origin: Option<&Repository>) -> Self {
+    pub fn for_push<'a>(mut self, origins: impl IntoIterator<Item = &'a Repository>) -> Self {
         self.writes = true;
         self.scopes = vec![Scope::push(self.repository.path())];
-        if let Some(origin) = origin.filter(|origin| origin.registry() == self.repository.registry()) {
-            Scope::join(&mut self.scopes, &[Scope::pull(origin.path())]);
+        for origin in origins {
+            if origin.registry() == self.repository.registry() {
+                Scope::join(&mut self.scopes, &[Scope::pull(origin.path())]);
+            }
         }
         self
     }

@@ -45,7 +45,7 @@ pub use in_order::in_order;
 pub use memory::MemoryStore;
 pub use pace::{Pace, Slot};
 pub use referrers::{of_type, referrers_by_tag};
-pub use stream::{ByteStream, PIECE, collect, pieces, verified};
+pub use stream::{ByteStream, PIECE, collect, file_pieces, pieces, verified};
 
 /// A place that holds blobs by digest and manifests by tag and digest.
 ///
@@ -176,9 +176,19 @@ pub trait Store: Debug + Send + Sync {
         0
     }
 
-    /// What another repository of the same registry can mount this one's blobs from.
+    /// What another repository of the same registry can mount this one's blobs from. All that this place has is there too.
     fn origin(&self) -> Option<&Repository> {
         None
+    }
+
+    /// The same for one blob, of a place that has its content from several.
+    fn origin_of(&self, _: &Descriptor) -> Option<&Repository> {
+        self.origin()
+    }
+
+    /// Whether a blob has just been made here, so that hardly anybody else has it.
+    fn is_new(&self, _: &Descriptor) -> bool {
+        false
     }
 
     /// A repository of the same registry that is remembered to have the blob, so that it may be mounted from there.

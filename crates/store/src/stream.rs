@@ -1,6 +1,8 @@
 //! Streams of a blob's bytes.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -37,6 +39,17 @@ pub fn pieces(
         }
     })
     .boxed()
+}
+
+/// The bytes of `range` of a file; `doing` is what errors say.
+pub fn file_pieces(file: Arc<File>, range: Range<u64>, doing: String) -> ByteStream {
+    pieces(range, move |piece| {
+        // A piece is small.
+        let mut bytes = vec![0; usize::try_from(piece.end - piece.start).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, piece.start)
+            .map_err(|error| Error::new(crate::Kind::Other, &*doing, error))?;
+        Ok(bytes.into())
+    })
 }
 
 /// Checks a whole blob's bytes while they pass. The last piece is handed on only when all bytes proved right, so

@@ -126,7 +126,7 @@ impl Run {
     /// Tries a mount, which is one request where a question and a mount are two. Where mounts are refused, the
     /// question comes first from then on.
     async fn mount(&self, blob: &Descriptor, origin: &Repository) -> Result<Opened, Error> {
-        if self.origin().is_none() {
+        if self.origin_of(blob).is_none() {
             // It has been asked, and does not have the blob.
             return self.destination.write(blob, Some(origin)).await.map_err(Error::Destination);
         }

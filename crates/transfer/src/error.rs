@@ -41,6 +41,14 @@ pub enum Error {
         /// What it names.
         digest: Digest,
     },
+    /// The destination's tag names an index, and would name a single image.
+    #[error("refusing to replace the index {reference}@{digest} by a single image")]
+    ReplacesIndex {
+        /// The tag, as a reference.
+        reference: String,
+        /// The index that it names.
+        digest: Digest,
+    },
     /// An index has no image for the platform that was asked for.
     #[error("no child with platform {platform} in index {reference}")]
     NoChild {

@@ -54,7 +54,7 @@ pub use error::Error;
 pub use graph::{Graph, Limits, Node, Walk};
 pub use options::Options;
 pub use plan::{Move, Plan, plan};
-pub use select::select;
+pub use select::{child, select};
 pub use survey::{Preview, Todo};
 pub use tags::{CopiedTags, TagsPreview};
 pub use transfer::{Copied, Transfer};

@@ -13,6 +13,8 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// Whether a tag that the destination has already is left alone.
     pub no_clobber: bool,
+    /// Whether a tag that names an index is left alone when it would name a single image after this.
+    pub spare_index: bool,
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
@@ -29,6 +31,7 @@ impl Default for Options {
         Self {
             platform: None,
             no_clobber: false,
+            spare_index: false,
             nondistributable: false,
             jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
             bandwidth: None,

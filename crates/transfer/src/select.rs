@@ -60,8 +60,11 @@ pub(crate) async fn choose(
     Err(Error::NoChild { platform: Box::new(platform.clone()), reference, offered })
 }
 
-/// Fetches one entry of the index that `index` names.
-pub(crate) async fn child(store: &dyn Store, index: &str, entry: &Descriptor) -> Result<Manifest, Error> {
+/// Fetches one entry of an index; `index` is what messages call that.
+///
+/// # Errors
+/// [`Error::MissingChild`] if the store lacks it, [`Error::Manifest`] if it is not what the index says, [`Error::Source`].
+pub async fn child(store: &dyn Store, index: &str, entry: &Descriptor) -> Result<Manifest, Error> {
     let invalid = |source| Error::Manifest { reference: index.to_owned(), source };
     if let Some(content) = entry.embedded() {
         return Manifest::verified(content.into(), Some(entry.media_type.clone()), entry.digest)

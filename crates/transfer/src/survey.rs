@@ -6,12 +6,15 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, unfold};
-use oci::{Descriptor, Digest, Manifest, Repository, Selector};
+use oci::{Descriptor, Digest, Manifest, Selector};
 use store::{Event, Kind, Store};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::transfer::Run;
 use crate::{Error, Graph, Move, Transfer, Walk, plan};
+
+/// A new blob of so many bytes is sent without the question whether it is there: that is as many requests.
+const SMALL: u64 = 64 << 10;
 
 /// What a copy would do.
 #[derive(Clone, Debug)]
@@ -118,9 +121,9 @@ impl Transfer {
                     }
                 }
             }
-            let mut plan = plan(&graph, &present, run.origin());
-            for step in plan.blobs.iter_mut().filter(|step| step.origin.is_none()) {
-                step.origin = run.destination.seen(&step.blob);
+            let mut plan = plan(&graph, &present, None);
+            for Move { blob, origin } in &mut plan.blobs {
+                *origin = run.origin_of(blob).cloned().or_else(|| run.destination.seen(blob));
             }
             (preview.todo.blobs, preview.todo.bytes) = (plan.blobs, plan.bytes);
             children = plan.waves.concat();
@@ -139,7 +142,6 @@ impl Run {
             nondistributable: self.options.nondistributable,
             limits: self.options.limits,
         };
-        let origin = self.origin();
         let (found, blobs) = unbounded_channel();
         let walking = async {
             // Dropped at the end, and with it comes the end of the findings.
@@ -155,7 +157,7 @@ impl Run {
         let mut met = HashSet::new();
         let blobs = unfold(blobs, async |mut blobs| blobs.recv().await.map(|blob| (blob, blobs)));
         let blobs = blobs.filter(move |blob| std::future::ready(met.insert(blob.digest)));
-        let findings = blobs.map(move |blob| self.find(blob, origin));
+        let findings = blobs.map(move |blob| self.find(blob));
         let mut findings = findings.buffer_unordered(self.options.jobs.get()).boxed();
         let mut first = Vec::new();
         let mut walking = pin!(walking);
@@ -172,11 +174,18 @@ impl Run {
         Ok(Survey { graph, findings: stream::iter(first).chain(findings).boxed() })
     }
 
-    /// Finds out what becomes of a blob that can be mounted from `origin`, if there is one.
-    async fn find(&self, blob: Descriptor, origin: Option<&Repository>) -> Result<Finding, Error> {
-        if origin.is_some() {
+    /// Finds out what becomes of a blob.
+    async fn find(&self, blob: Descriptor) -> Result<Finding, Error> {
+        if let Some(origin) = self.origin_of(&blob) {
+            if Some(origin) == self.destination.origin() {
+                self.observer.event(&Event::BlobExisted { blob: &blob, planned: false });
+                return Ok(Finding::Existed(blob));
+            }
             // Where blobs can be mounted the mount is the question.
-            return Ok(Finding::Bring(Move { blob, origin: origin.cloned() }));
+            return Ok(Finding::Bring(Move { origin: Some(origin.clone()), blob }));
+        }
+        if blob.size <= SMALL && self.source.is_new(&blob) {
+            return Ok(Finding::Bring(Move { blob, origin: None }));
         }
         Ok(match self.question(&blob).await? {
             // A refused mount costs nothing: it is the session that the blob needs anyway.

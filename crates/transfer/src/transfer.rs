@@ -165,8 +165,11 @@ impl Transfer {
             return Err(Error::WrongDigest { reference, found: root.digest() });
         }
         let mut copied = Copied::new(root.descriptor());
-        if there.is_some_and(|there| there.digest == root.digest()) {
-            return Ok(run.existed_as(to, copied));
+        if let Some(there) = there {
+            if there.digest == root.digest() {
+                return Ok(run.existed_as(to, copied));
+            }
+            run.spare_index(to, &there, &root)?;
         }
         if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
@@ -191,7 +194,7 @@ impl Transfer {
     /// [`Error::GaveUp`], [`Error::Source`], [`Error::Destination`].
     pub async fn copy_blob(&self, blob: &Descriptor) -> Result<Option<Fate>, Error> {
         let run = &self.run;
-        let origin = run.origin();
+        let origin = run.origin_of(blob);
         if origin.is_none() {
             match run.question(blob).await? {
                 Answer::Missing => {}
@@ -232,6 +235,17 @@ impl Run {
         Ok(there)
     }
 
+    /// Refuses to put one image in the place of several, where that is not meant.
+    fn spare_index(&self, to: &Selector, there: &Descriptor, root: &Manifest) -> Result<(), Error> {
+        if self.options.spare_index && there.media_type.is_index() && !root.media_type().is_index() {
+            return Err(Error::ReplacesIndex {
+                reference: reference(&*self.destination, to),
+                digest: there.digest,
+            });
+        }
+        Ok(())
+    }
+
     fn existed_as(&self, to: &Selector, copied: Copied) -> Copied {
         let (selector, manifest) = (&to.to_string(), &copied.descriptor);
         self.observer.event(&Event::ManifestExisted { selector, manifest });
@@ -258,9 +272,9 @@ impl Run {
         self.source.origin().is_some() && self.source.origin() == self.destination.origin()
     }
 
-    /// Where the destination can mount the source's blobs from.
-    pub(crate) fn origin(&self) -> Option<&Repository> {
-        let from = self.source.origin()?;
+    /// Where the destination can mount one of the source's blobs from.
+    pub(crate) fn origin_of(&self, blob: &Descriptor) -> Option<&Repository> {
+        let from = self.source.origin_of(blob)?;
         let to = self.destination.origin()?;
         (from.registry() == to.registry()).then_some(from)
     }

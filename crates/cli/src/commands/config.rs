@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let Source { store, selector, .. } = context.open(&args.image).await?;
-    let platform = context.settings.platform.one_or_default();
+    let platform = context.settings.platform_or_default();
     let manifest = transfer::select(&*store, &selector, &platform).await?;
     args.filter.print(&context.ui, &image::config(&*store, &manifest).await?)
 }

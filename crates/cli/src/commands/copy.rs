@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     };
     let default = Options::default();
     let options = Options {
-        platform: context.settings.platform.one().cloned(),
+        platform: context.settings.platform().cloned(),
         no_clobber: args.no_clobber,
         nondistributable: context.settings.nondistributable,
         jobs: jobs.unwrap_or(default.jobs),

@@ -31,7 +31,7 @@ struct Document {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let Source { store, selector, place } = context.open(&args.image).await?;
-    let image = match context.settings.platform.one() {
+    let image = match context.settings.platform() {
         Some(platform) => {
             let manifest = transfer::select(&*store, &selector, platform).await?;
             Descriptor { platform: Some(platform.clone()), ..manifest.descriptor() }

@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 
 async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Result<(), Failure> {
     let Source { store, selector, .. } = context.open(&args.image).await?;
-    let platform = context.settings.platform.one_or_default();
+    let platform = context.settings.platform_or_default();
     let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let export = Export {

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let Source { store, selector, .. } = context.open(&args.image).await?;
-    let manifest = match context.settings.platform.one() {
+    let manifest = match context.settings.platform() {
         None => store.manifest(&selector).await?,
         Some(platform) => transfer::select(&*store, &selector, platform).await?,
     };

@@ -1,5 +1,6 @@
 //! The verbs, one file each: arguments, one call of the library, and what is printed.
 
+pub(crate) mod append;
 pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod cache;
@@ -11,11 +12,15 @@ pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod flatten;
+pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod manifest;
+pub(crate) mod mutate;
 pub(crate) mod ratelimit;
+pub(crate) mod rebase;
 pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod tag;
@@ -30,6 +35,7 @@ use crate::failure::Failure;
 /// Runs one verb.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Append(args) => append::run(context, *args).await,
         Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
         Command::Cache(args) => cache::run(context, args).await,
@@ -42,11 +48,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Digest(args) => digest::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
+        Command::Flatten(args) => flatten::run(context, args).await,
+        Command::Index(args) => index::run(context, args).await,
         Command::Layout(args) => layout::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Man(args) => man::run(&context.ui, &args),
         Command::Manifest(args) => manifest::run(context, args).await,
+        Command::Mutate(args) => mutate::run(context, *args).await,
         Command::Ratelimit(args) => ratelimit::run(context, args).await,
+        Command::Rebase(args) => rebase::run(context, args).await,
         Command::Referrers(args) => referrers::run(context, args).await,
         Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,

@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 
 /// The digest that the others refer to.
 async fn subject(context: &Context, store: &dyn Store, selector: Selector) -> Result<Digest, Failure> {
-    if let Some(platform) = context.settings.platform.one() {
+    if let Some(platform) = context.settings.platform() {
         return Ok(transfer::select(store, &selector, platform).await?.digest());
     }
     if let Selector::Digest(digest) = selector {

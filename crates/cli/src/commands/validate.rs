@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut validation = Validation::new(Arc::clone(&source.store), Arc::clone(&progress) as _);
     validation.fast = args.fast;
-    let report = image::validate(validation, &source.selector, context.settings.platform.one()).await;
+    let report = image::validate(validation, &source.selector, context.settings.platform()).await;
     progress.end(report.is_ok());
     let report = report?;
     if args.output.wants_json() {

@@ -10,7 +10,6 @@ use server::{Server, Storage};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::settings::PlatformChoice;
 use stage::Stage;
 
 /// Runs the session; with `keep`, the registries stay until a signal ends them.
@@ -19,7 +18,7 @@ pub(crate) async fn run(context: &Context, keep: bool) -> Result<(), Failure> {
     let here = beside(&folder.join("here")).await?.to_string();
     let there = beside(&folder.join("there")).await?.to_string();
     let mut quiet = context.anonymous();
-    quiet.settings.platform = PlatformChoice::All;
+    quiet.settings.platforms = Vec::new();
     // These registries are never seen again.
     quiet.settings.root = None;
     picture::push(&quiet, &here).await?;

@@ -72,7 +72,7 @@ impl<'a> Stage<'a> {
         let args = Args::read(command.split(' ').map(Into::into)).map_err(Failure::new)?;
         let (ui, captured) = Ui::captured();
         let mut context = self.context.with_ui(ui);
-        context.settings.platform = args.global.platform;
+        context.settings.platforms = args.global.platform;
         if let Some(command) = args.command {
             // The verbs know the tour, and the tour the verbs: a box ends the circle.
             Box::pin(commands::run(command, &context)).await?;

@@ -144,7 +144,7 @@ impl Model {
     }
 }
 
-fn entry() -> impl Strategy<Value = String> {
+pub(crate) fn entry() -> impl Strategy<Value = String> {
     let name = || prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")];
     let path = || proptest::collection::vec(name(), 1..4).prop_map(|names| names.join("/"));
     let parent =

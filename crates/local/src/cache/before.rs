@@ -132,6 +132,14 @@ impl Store for Cached {
         self.store.origin()
     }
 
+    fn origin_of(&self, blob: &Descriptor) -> Option<&Repository> {
+        self.store.origin_of(blob)
+    }
+
+    fn is_new(&self, blob: &Descriptor) -> bool {
+        self.store.is_new(blob)
+    }
+
     fn seen(&self, blob: &Descriptor) -> Option<Repository> {
         self.store.seen(blob)
     }

@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use oci::Descriptor;
-use store::{ByteStream, Error as StoreError, Event, Kind};
+use store::{ByteStream, Event};
 
 use crate::transfer::Run;
 use crate::turns::Turn;
@@ -29,7 +28,7 @@ impl Run {
         }
         let file = self.source.file(blob).await?;
         let doing = format!("reading blob {}", blob.digest);
-        Some(Held { file, doing, cached: self.source.pace().is_some() })
+        Some(Held { file, doing, cached: self.source.pace().is_some() && !self.source.is_new(blob) })
     }
 
     /// Tells that a blob does not come from where the source is, which others may read from meanwhile.
@@ -44,13 +43,6 @@ impl Run {
 impl Held {
     /// The blob's bytes of `range`.
     pub(super) fn read(&self, range: Range<u64>) -> ByteStream {
-        let (file, doing) = (Arc::clone(&self.file), self.doing.clone());
-        store::pieces(range, move |piece| {
-            // A piece is small.
-            let mut bytes = vec![0; usize::try_from(piece.end - piece.start).unwrap_or_default()];
-            file.read_exact_at(&mut bytes, piece.start)
-                .map_err(|error| StoreError::new(Kind::Other, &*doing, error))?;
-            Ok(bytes.into())
-        })
+        store::file_pieces(Arc::clone(&self.file), range, self.doing.clone())
     }
 }

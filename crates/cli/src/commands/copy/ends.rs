@@ -1,13 +1,13 @@
 //! Where a copy goes from and to.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use local::{ArchiveFormat, ArchiveName, Directory, Layout, NewArchive, Wanted};
-use oci::{Reference, Selector, Tag};
+use local::Wanted;
+use oci::{Selector, Tag};
 use store::Store;
 
 use crate::context::Context;
+use crate::destination;
 use crate::failure::Failure;
 use crate::place::{Place, Source};
 
@@ -47,7 +47,7 @@ impl Ends {
         };
         let root = Some(&name);
         Ok(Self {
-            destination: destination(contexts, places, root)?,
+            destination: destination::open(contexts[1], to, &[from], root)?,
             source: store,
             image: Some([selector, name]),
         })
@@ -56,7 +56,7 @@ impl Ends {
     /// Opens both, for all tags.
     pub(super) async fn open_all(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
         let source = places[0].store(contexts[0]).await?;
-        Ok(Self { destination: destination(contexts, places, None)?, source, image: None })
+        Ok(Self { destination: destination::open(contexts[1], places[1], &[places[0]], None)?, source, image: None })
     }
 }
 
@@ -86,80 +86,9 @@ async fn own_name(
 
 /// The digest of what is copied.
 async fn root_digest(source: &Context, store: &dyn Store, selector: &Selector) -> Result<Selector, Failure> {
-    Ok(match (source.settings.platform.one(), selector) {
+    Ok(match (source.settings.platform(), selector) {
         (Some(platform), _) => transfer::select(store, selector, platform).await?.digest().into(),
         (None, Selector::Digest(_)) => selector.clone(),
         (None, Selector::Tag(_)) => store.resolve(selector).await?.digest.into(),
-    })
-}
-
-fn destination(
-    [_, context]: [&Context; 2],
-    [from, to]: [&Place; 2],
-    root: Option<&Selector>,
-) -> Result<Arc<dyn Store>, Failure> {
-    match to {
-        Place::Registry(reference) => {
-            let origin = match from {
-                Place::Registry(from) => Some(from),
-                Place::Layout(_) | Place::Archive(_) | Place::Directory(_) | Place::Daemon(_) => None,
-            };
-            let store = context.store(reference.repository())?;
-            Ok(Arc::new(store.for_push(origin.map(Reference::repository))))
-        }
-        Place::Layout(name) => {
-            let layout = Layout::create(name.directory())?;
-            Ok(match root {
-                Some(Selector::Digest(digest)) => Arc::new(layout.with_root(*digest)),
-                _ => Arc::new(layout),
-            })
-        }
-        Place::Archive(name) => archive(context, name, from, root),
-        Place::Daemon(name) => {
-            let archive =
-                NewArchive::stream(ArchiveFormat::Docker, to.repository(), context.daemon()?.load());
-            Ok(Arc::new(archive.with_docker_name(name)))
-        }
-        Place::Directory(path) => {
-            let Some(root) = root else {
-                return Err(Failure::new(format_args!("dir:{path} holds one image, not all tags"))
-                    .hint("`oci:DIR` and `oci-archive:FILE` hold any number of tags"));
-            };
-            let directory = Directory::create(path)?;
-            Ok(match root {
-                Selector::Digest(digest) => Arc::new(directory.with_root(*digest)),
-                Selector::Tag(_) => Arc::new(directory),
-            })
-        }
-    }
-}
-
-fn archive(
-    context: &Context,
-    name: &ArchiveName,
-    from: &Place,
-    root: Option<&Selector>,
-) -> Result<Arc<dyn Store>, Failure> {
-    let format = name.format();
-    if format == ArchiveFormat::Docker && root.is_none() {
-        return Err(Failure::new(format_args!("{name} holds one image, not all tags"))
-            .hint("`oci-archive:FILE` holds any number of tags"));
-    }
-    let archive = if name.file() == Path::new("-") {
-        NewArchive::stream(format, name.without_wanted().to_string(), context.ui.writer()?)
-    } else {
-        NewArchive::create(format, name.file())?
-    };
-    let archive = match (name.wanted(), from, root) {
-        (Some(Wanted::Name(typed)), ..) => archive.with_docker_name(&typed.parse()?),
-        // As docker would have it after a pull.
-        (_, Place::Registry(from), Some(Selector::Tag(tag))) if format == ArchiveFormat::Docker => {
-            archive.with_docker_name(&Reference::new(from.repository().clone(), tag.clone().into()))
-        }
-        _ => archive,
-    };
-    Ok(match root {
-        Some(Selector::Digest(digest)) => Arc::new(archive.with_root(*digest)),
-        _ => Arc::new(archive),
     })
 }
