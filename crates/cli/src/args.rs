@@ -183,7 +183,10 @@ mod tests {
         ] {
             let args = read(line).unwrap();
             assert!(matches!(args.command, Some(Command::Complete(_))), "{line}");
-            let found = (args.global.insecure, args.global.platform != [PlatformChoice::All] && !args.global.platform.is_empty());
+            let found = (
+                args.global.insecure,
+                args.global.platform != [PlatformChoice::All] && !args.global.platform.is_empty(),
+            );
             assert_eq!(found, (insecure, platform), "{line}");
             assert!(!args.global.access.reads_stdin(), "{line}");
         }

@@ -28,7 +28,9 @@ pub enum Error {
     #[error("{0} is one image, not an index")]
     NotAnIndex(Digest),
     /// What an image's configuration has was to be changed of something that has another configuration.
-    #[error("manifest {0} is an artifact without an image's config; only its annotations and layers can be changed")]
+    #[error(
+        "manifest {0} is an artifact without an image's config; only its annotations and layers can be changed"
+    )]
     NotAnImageConfig(Digest),
     /// An index lists nothing that is to be changed.
     #[error("index {0} lists no image for that")]
@@ -77,9 +79,9 @@ pub enum Error {
         /// The image.
         image: Digest,
         /// Its platform.
-        is: oci::Platform,
+        is: Box<oci::Platform>,
         /// The base's platform.
-        base: oci::Platform,
+        base: Box<oci::Platform>,
     },
     /// What a layer is to be made of cannot be read.
     #[error("reading {name}: {source}")]

@@ -75,7 +75,10 @@ fn only_file(image: &ImageManifest) -> Option<&Descriptor> {
 }
 
 /// Inflates all layers, each once, the largest first.
-pub(crate) async fn spool(export: &Arc<Export>, image: &ImageManifest) -> Result<HashMap<Digest, Spooled>, Error> {
+pub(crate) async fn spool(
+    export: &Arc<Export>,
+    image: &ImageManifest,
+) -> Result<HashMap<Digest, Spooled>, Error> {
     let is_tar = only_file(image).is_none();
     let unique: HashMap<Digest, &Descriptor> =
         image.layers.iter().map(|layer| (layer.digest, layer)).collect();

@@ -56,7 +56,11 @@ impl Ends {
     /// Opens both, for all tags.
     pub(super) async fn open_all(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
         let source = places[0].store(contexts[0]).await?;
-        Ok(Self { destination: destination::open(contexts[1], places[1], &[places[0]], None)?, source, image: None })
+        Ok(Self {
+            destination: destination::open(contexts[1], places[1], &[places[0]], None)?,
+            source,
+            image: None,
+        })
     }
 }
 

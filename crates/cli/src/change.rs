@@ -1,0 +1,172 @@
+//! What the verbs that change an image have in common: what is meant, how it is made, and where it goes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{Created, Edited, Packing};
+use layer::Encoding;
+use local::{ArchiveFormat, ArchiveName};
+use oci::Selector;
+use store::Store;
+use transfer::{Options, Transfer};
+
+use crate::context::Context;
+use crate::destination;
+use crate::failure::{Failure, is_closed};
+use crate::place::{Place, Source};
+use crate::progress::Progress;
+
+/// Where a changed image goes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Target {
+    /// The name for the result; without it, that of the image itself, and for an image named by digest, the new digest
+    #[arg(short, long, value_name = "IMAGE")]
+    pub(crate) tag: Option<String>,
+    #[command(flatten)]
+    pub(crate) care: Care,
+}
+
+/// What is spared at the destination.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Care {
+    /// Let a single image take the place of an index under the same tag (+)
+    #[arg(long)]
+    pub(crate) replace_index: bool,
+}
+
+/// What is written down as the time.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Time {
+    /// When the result is made, as 2022-04-16T07:10:51Z or seconds since 1970; without it or `$SOURCE_DATE_EPOCH` no time is
+    /// written (+)
+    #[arg(long, value_name = "TIME")]
+    created: Option<Created>,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Compress {
+    /// How new layers are compressed: `gzip[:1-9]`, `zstd[:1-22]` or `none`; what is compressed already stays so unless this is
+    /// given (+)
+    #[arg(long, value_name = "HOW")]
+    compression: Option<Encoding>,
+}
+
+impl Time {
+    /// What was said, here or by the environment.
+    pub(crate) fn created(self, context: &Context) -> Result<Option<Created>, Failure> {
+        match (self.created, &context.settings.source_date_epoch) {
+            (Some(created), _) => Ok(Some(created)),
+            (None, Some(text)) => {
+                let wrong = |error| Failure::new(format_args!("SOURCE_DATE_EPOCH: {error}"));
+                text.parse().map(Some).map_err(wrong)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Compress {
+    pub(crate) fn packing(self) -> Packing {
+        Packing::new(self.compression)
+    }
+}
+
+/// The result of a change, on its way.
+pub(crate) struct Delivery<'a> {
+    pub(crate) edited: Edited,
+    /// Where it comes from; others that it has layers of behind it.
+    pub(crate) from: Vec<&'a Place>,
+    /// The name that was typed for it.
+    pub(crate) to: &'a str,
+    /// Whether it is only to be found by its digest there.
+    pub(crate) by_digest: bool,
+    pub(crate) care: Care,
+}
+
+impl Delivery<'_> {
+    /// Writes it to where it goes, and prints what it is called there.
+    pub(crate) async fn send(self, context: &Context) -> Result<(), Failure> {
+        let place = context.place(self.to)?;
+        let root = self.edited.root.digest();
+        let name = match &place {
+            _ if self.by_digest || place.digest().is_some() => root.into(),
+            Place::Registry(reference) => reference.selector(),
+            Place::Layout(name) => name.selector().cloned().unwrap_or(root.into()),
+            Place::Archive(name) => name.tag().map_or(root.into(), Into::into),
+            Place::Directory(_) => root.into(),
+            Place::Daemon(name) => name.tag().cloned().unwrap_or(oci::Tag::latest()).into(),
+        };
+        let place = if self.by_digest || place.digest().is_some() { strip(place) } else { place };
+        let destination = destination::open(context, &place, &self.from, Some(&name))?;
+        copy(context, self.edited, destination, [&place.named(&name), self.to], &name, self.care).await?;
+        context.ui.println(&place.named(&root.into()))
+    }
+
+    /// Writes it to an archive for docker, and prints nothing, as crane does.
+    pub(crate) async fn save(self, context: &Context, file: &Path) -> Result<(), Failure> {
+        let name = ArchiveName::parse(ArchiveFormat::Docker, &format!("{}:{}", file.display(), self.to))?;
+        let place = Place::Archive(name);
+        let name: Selector = match context.place(self.to)? {
+            Place::Registry(reference) => reference.selector(),
+            _ => self.edited.root.digest().into(),
+        };
+        let destination = destination::open(context, &place, &self.from, Some(&name))?;
+        copy(context, self.edited, destination, [&place.named(&name), self.to], &name, self.care).await
+    }
+}
+
+/// The same place without a digest: another one goes there.
+fn strip(place: Place) -> Place {
+    match place {
+        Place::Registry(reference) => {
+            let latest = oci::Tag::latest().into();
+            Place::Registry(oci::Reference::new(reference.repository().clone(), latest))
+        }
+        Place::Layout(name) => Place::Layout(name.without_selector()),
+        other => other,
+    }
+}
+
+async fn copy(
+    context: &Context,
+    edited: Edited,
+    destination: Arc<dyn Store>,
+    [full, typed]: [&str; 2],
+    name: &Selector,
+    care: Care,
+) -> Result<(), Failure> {
+    for note in &edited.notes {
+        context.ui.log(note);
+    }
+    let options = Options {
+        nondistributable: context.settings.nondistributable,
+        spare_index: !care.replace_index,
+        ..Options::default()
+    };
+    let progress = Arc::new(Progress::copy(context.ui.clone(), (full.to_owned(), typed.to_owned())));
+    let transfer = Transfer::new(Arc::new(edited.store), destination, options, Arc::clone(&progress) as _);
+    let sent = async {
+        transfer.copy(&edited.root.digest().into(), name).await?;
+        transfer.finish().await
+    };
+    match sent.await {
+        Ok(()) => {
+            progress.end(true);
+            Ok(())
+        }
+        Err(error) if is_closed(&error) => Err(Failure::Closed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An image that is to be changed where it is, unless another name is given for the result.
+pub(crate) async fn open(context: &Context, image: &str, target: Option<&str>) -> Result<Source, Failure> {
+    let source = context.open(image).await?;
+    if target.is_none() && matches!(source.place, Place::Archive(_) | Place::Directory(_) | Place::Daemon(_))
+    {
+        return Err(Failure::new(format_args!("{} cannot be changed in place", source.place.repository()))
+            .hint("say with -t where the result goes"));
+    }
+    Ok(source)
+}
