@@ -83,6 +83,7 @@ pub(crate) enum Command {
     Delete(commands::delete::Args),
     Digest(commands::digest::Args),
     Doctor(commands::doctor::Args),
+    Edit(commands::edit::Args),
     Export(commands::export::Args),
     Flatten(commands::flatten::Args),
     Index(commands::index::Args),

@@ -8,6 +8,7 @@ mod change;
 mod commands;
 mod context;
 mod destination;
+mod editor;
 mod failure;
 mod jq;
 mod json;

@@ -20,8 +20,10 @@ pub(crate) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(crate) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 /// Layers that are put on top of each image.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Append {
+    /// What the history says of each.
+    pub by: &'static str,
     /// The layers, the lowest first.
     pub layers: Vec<NewLayer>,
     /// Whether the image tells by annotations what it was built on.
@@ -32,11 +34,18 @@ pub struct Append {
     pub created: Option<Created>,
 }
 
+impl Append {
+    /// No layers yet; the history will say that they are `by` somebody.
+    pub fn by(by: &'static str) -> Self {
+        Self { by, layers: Vec::new(), annotate: false, base_name: None, created: None }
+    }
+}
+
 #[async_trait]
 impl Edit for Append {
     async fn image(&self, draft: &mut Draft) -> Result<(), Error> {
         for layer in &self.layers {
-            draft.append(layer, &step("hoist append", self.created)?).await?;
+            draft.append(layer, &step(self.by, self.created)?).await?;
         }
         if let Some(created) = self.created
             && draft.is_image()

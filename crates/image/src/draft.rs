@@ -8,7 +8,7 @@ use oci::json::{self, Object};
 use oci::{Algorithm, Descriptor, Digest, ImageConfig, ImageManifest, Manifest, MediaType, Platform, View};
 use store::Store;
 
-use crate::{Error, NewLayer, config};
+use crate::{Error, NewLayer, config, windows};
 
 /// An image, or any other artifact, that is being changed. What is not touched stays as it is written.
 #[derive(Debug)]
@@ -130,7 +130,12 @@ impl Draft {
     /// # Errors
     /// Those of [`Draft::config`].
     pub async fn append(&mut self, layer: &NewLayer, step: &Object) -> Result<(), Error> {
+        let mut layer = layer.clone();
         if self.is_image() {
+            let config = self.config().await?;
+            if config.read::<String>("os").map_err(invalid)?.is_some_and(|os| os == "windows") {
+                layer = tokio::task::spawn_blocking(move || windows::for_windows(layer)).await??;
+            }
             let diff_id = layer.diff_id;
             let config = self.config().await?;
             // A history that tells of none of the layers below would be one that is wrong.
@@ -144,7 +149,7 @@ impl Draft {
         }
         let descriptor = layer.descriptor(self.is_docker());
         self.manifest.edit_list("layers", |list| list.push(&descriptor)).map_err(invalid)?;
-        self.layers.push(layer.clone());
+        self.layers.push(layer);
         Ok(())
     }
 
@@ -175,6 +180,19 @@ impl Draft {
         let digest = digest.ok_or(Error::NoConfig(self.original))?;
         let document = document("new config for", digest, text)?;
         self.config = Some(Config { text: Bytes::new(), document });
+        Ok(())
+    }
+
+    /// Puts another manifest in the place of its own; its type is the one that is given, or that it names, or that it had.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if it is not JSON that can be edited.
+    pub fn replace_manifest(&mut self, text: &[u8], media_type: Option<MediaType>) -> Result<(), Error> {
+        self.manifest = document("new manifest for", self.original, text)?;
+        let named = self.manifest.read("mediaType").map_err(invalid)?;
+        if let Some(media_type) = media_type.or(named) {
+            self.media_type = media_type;
+        }
         Ok(())
     }
 

@@ -65,6 +65,9 @@ pub enum Error {
     /// An image does not say what it is built on.
     #[error("image {0} does not say by annotations what it is built on")]
     NoBase(Digest),
+    /// What was wanted as a file is something else.
+    #[error("{0:?} is not a regular file in the image")]
+    NotAFile(String),
     /// An image is not built on what it is said to be.
     #[error("image {image} does not begin with the layers of base {base}")]
     OtherBase {

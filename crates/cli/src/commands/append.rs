@@ -100,6 +100,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             _ => None,
         }),
         created,
+        ..Append::by("hoist append")
     };
     let (store, root) = match &base {
         Some(Source { store, selector, .. }) if context.settings.all_platforms() => {

@@ -11,6 +11,7 @@ pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod digest;
 pub(crate) mod doctor;
+pub(crate) mod edit;
 pub(crate) mod export;
 pub(crate) mod flatten;
 pub(crate) mod index;
@@ -47,6 +48,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Delete(args) => delete::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
+        Command::Edit(args) => edit::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
         Command::Flatten(args) => flatten::run(context, args).await,
         Command::Index(args) => index::run(context, args).await,
