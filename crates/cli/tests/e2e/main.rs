@@ -38,6 +38,7 @@ mod self_contained;
 mod signals;
 mod statuses;
 mod support;
+mod tarballs;
 mod tls;
 mod tour;
 mod tree;
