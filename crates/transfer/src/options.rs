@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use oci::Platform;
+use store::Expected;
 
 use crate::Limits;
 
@@ -13,6 +14,9 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// Whether a tag that the destination has already is left alone.
     pub no_clobber: bool,
+    /// What the destination's name has to stand for before it is written; it is looked at before anything is done, and again
+    /// when the name is written. `None` takes it as it is. Of all tags, it holds for each.
+    pub expect: Option<Expected>,
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
@@ -29,6 +33,7 @@ impl Default for Options {
         Self {
             platform: None,
             no_clobber: false,
+            expect: None,
             nondistributable: false,
             jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
             bandwidth: None,

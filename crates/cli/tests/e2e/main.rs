@@ -16,6 +16,7 @@ mod delete;
 mod dialects;
 mod disk;
 mod doctor;
+mod expect;
 mod exports;
 mod guard;
 mod help;
