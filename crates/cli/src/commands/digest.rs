@@ -50,12 +50,11 @@ enum Meant {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     // What cannot be typed, or is not in the archive, is told before anybody is asked.
-    let images: Vec<Meant> = match args.tarball {
-        Some(path) => inside(&path, args.images).await?,
-        None => {
-            let places = args.images.iter().map(|image| context.place(image).map(Meant::Place));
-            places.collect::<Result<_, _>>()?
-        }
+    let images: Vec<Meant> = if let Some(path) = args.tarball {
+        inside(&path, args.images).await?
+    } else {
+        let places = args.images.iter().map(|image| context.place(image).map(Meant::Place));
+        places.collect::<Result<_, _>>()?
     };
     let asked = images.into_iter().map(|image| {
         let context = context.clone();

@@ -208,10 +208,13 @@ fn what_cannot_be_expected() {
         (format!("tag {image} now --expect sha256:12"), "invalid value 'sha256:12' for '--expect <DIGEST>'"),
         (format!("cp {image} {now} --expect latest"), "invalid value 'latest' for '--expect <DIGEST>'"),
         (format!("cp -a {name} {name}/copy --expect none"), "cannot be used with '--expect <DIGEST>'"),
-        (format!("cp oci:made:1 oci-archive:a.tar --expect none"), "oci-archive:a.tar is written as a whole"),
+        (
+            "cp oci:made:1 oci-archive:a.tar --expect none".to_owned(),
+            "oci-archive:a.tar is written as a whole",
+        ),
         (format!("cp oci:made:1 docker-archive:a.tar:x --expect {first}"), "written as a whole"),
         (
-            format!("cp oci:made:1 dir:a --expect none"),
+            "cp oci:made:1 dir:a --expect none".to_owned(),
             "dir:a is written as a whole, and --expect is about a tag",
         ),
         (format!("cp oci:made:1 {name}@{first} --expect none"), "is written without a tag"),
