@@ -56,6 +56,21 @@ fn tagged(catalog: &impl Catalog, index: &Index, tag: &Tag) -> Result<Digest, Er
     }
 }
 
+/// What a name stands for, if the list has it.
+pub(crate) fn found(
+    catalog: &impl Catalog,
+    index: &Index,
+    selector: &Selector,
+) -> Result<Option<Digest>, Error> {
+    match selector {
+        Selector::Digest(digest) => Ok(index.entry(digest).map(|entry| entry.digest)),
+        Selector::Tag(tag) => match tagged(catalog, index, tag) {
+            Err(Error::NoTag { .. }) => Ok(None),
+            found => found.map(Some),
+        },
+    }
+}
+
 /// A manifest.
 pub(crate) fn manifest(catalog: &impl Catalog, selector: &Selector) -> Result<Manifest, Error> {
     let index = catalog.index()?;

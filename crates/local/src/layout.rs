@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
-use store::{ByteStream, Error as StoreError, Opened, Store};
+use store::{ByteStream, Error as StoreError, Expected, Opened, Replaced, Store};
 
 use crate::blocking;
 use crate::catalog::{self, Catalog, named};
@@ -216,8 +216,20 @@ impl Layout {
         }
     }
 
-    fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
+    fn put(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Option<Expected>,
+    ) -> Result<Replaced, Error> {
         let manifest = catalog::checked(selector, manifest)?;
+        if let Some(expected) = expected {
+            // Before anything is written; what counts is what is found under the lock.
+            let found = catalog::found(self, &*self.index()?, selector)?;
+            if !expected.is(found) {
+                return Ok(Replaced::Refused(found));
+            }
+        }
         let digest = manifest.digest();
         let folder = self.ready()?;
         let blobs = folder.make("blobs")?;
@@ -226,7 +238,7 @@ impl Layout {
         let descriptor = manifest.descriptor();
         let failed = |error: serde_json::Error| Error::io(folder.path().join(INDEX), error);
         match selector {
-            Selector::Digest(digest) if self.root != Some(*digest) => return Ok(()),
+            Selector::Digest(digest) if self.root != Some(*digest) => return Ok(Replaced::Done),
             _ => {}
         }
         // What is named lies on the disk, with all below it.
@@ -236,10 +248,21 @@ impl Layout {
             }
             blobs.sync()?;
         }
-        self.update(folder, |index| match selector {
-            Selector::Tag(tag) => index.name(tag, &descriptor).map_err(failed),
-            Selector::Digest(_) => index.add(&descriptor).map_err(failed),
-        })
+        let mut replaced = Replaced::Done;
+        self.update(folder, |index| {
+            if let Some(expected) = expected {
+                let found = catalog::found(self, index, selector)?;
+                if !expected.is(found) {
+                    replaced = Replaced::Refused(found);
+                    return Ok(false);
+                }
+            }
+            match selector {
+                Selector::Tag(tag) => index.name(tag, &descriptor).map_err(failed),
+                Selector::Digest(_) => index.add(&descriptor).map_err(failed),
+            }
+        })?;
+        Ok(replaced)
     }
 
     fn remove(&self, selector: &Selector) -> Result<(), Error> {
@@ -324,7 +347,18 @@ impl Store for Layout {
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
         let (asked, manifest) = (selector.clone(), manifest.clone());
         let doing = format!("writing manifest {}", named(self, selector));
-        blocking::with(self, doing, move |layout| layout.put(&asked, &manifest)).await
+        blocking::with(self, doing, move |layout| layout.put(&asked, &manifest, None)).await.map(|_| ())
+    }
+
+    async fn replace_manifest(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Expected,
+    ) -> Result<Replaced, StoreError> {
+        let (asked, manifest) = (selector.clone(), manifest.clone());
+        let doing = format!("writing manifest {}", named(self, selector));
+        blocking::with(self, doing, move |layout| layout.put(&asked, &manifest, Some(expected))).await
     }
 
     async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 mod deletion;
 mod referrers;
+mod replacement;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,9 +15,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
-use store::{ByteStream, Error as StoreError, Kind, Opened, Pace, Ranges, Store};
+use store::{ByteStream, Error as StoreError, Expected, Kind, Opened, Pace, Ranges, Replaced, Store};
 use tokio::time::timeout;
 use url::Url;
 
@@ -128,9 +129,14 @@ impl RegistryStore {
         }?)
     }
 
-    async fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
+    async fn put(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        condition: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<(), Error> {
         let url = self.url(&format!("manifests/{selector}")).await?;
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::from_iter(condition);
         let media_type = HeaderValue::from_str(manifest.media_type().as_str())
             .map_err(|_| Error::protocol(&Method::PUT, &url, "the manifest's media type fits no header"))?;
         headers.insert(CONTENT_TYPE, media_type);
@@ -343,8 +349,17 @@ impl Store for RegistryStore {
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
-        let outcome = self.put(selector, manifest).await;
+        let outcome = self.put(selector, manifest, None).await;
         outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
+    }
+
+    async fn replace_manifest(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Expected,
+    ) -> Result<Replaced, StoreError> {
+        self.replace(selector, manifest, expected).await
     }
 
     async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {

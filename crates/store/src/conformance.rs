@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use oci::{Algorithm, Descriptor, Manifest, MediaType, Selector, Tag};
 
-use crate::{Error, Kind, Opened, Store, Writer, collect, in_order};
+use crate::{Error, Expected, Kind, Opened, Replaced, Store, Writer, collect, in_order, present};
 
 /// Runs the suite against an empty store.
 ///
@@ -14,6 +14,7 @@ pub async fn run(store: &dyn Store) {
     empty_store(store).await;
     let blobs = blobs(store).await;
     manifests(store, &blobs).await;
+    replacement(store, &blobs).await;
     deletion(store, &blobs).await;
     referrers(store, &blobs).await;
 }
@@ -133,6 +134,38 @@ async fn put(store: &dyn Store, selector: Option<Selector>, json: String) -> Man
     let selector = selector.unwrap_or(Selector::Digest(manifest.digest()));
     store.put_manifest(&selector, &manifest).await.expect("a manifest is taken");
     manifest
+}
+
+/// A name is written where it stands for what is expected, and nowhere else.
+async fn replacement(store: &dyn Store, [config, _]: &[Descriptor; 2]) {
+    let manifest = |text: &str| {
+        let json = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[],"x":"{text}"}}"#,
+            MediaType::OCI_MANIFEST,
+            describe(config, &MediaType::OCI_CONFIG),
+        );
+        Manifest::new(Bytes::from(json), None).expect("valid")
+    };
+    let (first, second) = (manifest("first"), manifest("second"));
+    let name = Selector::Tag(tag("replaced"));
+    let (of_first, of_second) = (first.digest(), second.digest());
+    for (manifest, expected, outcome) in [
+        (&first, Expected::Digest(of_second), Replaced::Refused(None)),
+        (&first, Expected::Nothing, Replaced::Done),
+        (&second, Expected::Nothing, Replaced::Refused(Some(of_first))),
+        (&second, Expected::Digest(of_second), Replaced::Refused(Some(of_first))),
+        (&second, Expected::Digest(of_first), Replaced::Done),
+        (&first, Expected::Digest(of_first), Replaced::Refused(Some(of_second))),
+    ] {
+        let found = store.replace_manifest(&name, manifest, expected).await;
+        assert_eq!(found.expect("it can be found out"), outcome, "expected {expected}");
+        let stands = match outcome {
+            Replaced::Done => Some(manifest.digest()),
+            Replaced::Refused(found) => found,
+        };
+        let there = present(store, &name).await.expect("it can be found out");
+        assert_eq!(there.map(|there| there.digest), stands);
+    }
 }
 
 /// A place that deletes tags deletes nothing else with them; one that deletes manifests deletes their tags too.

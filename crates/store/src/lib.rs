@@ -22,6 +22,7 @@
 pub mod conformance;
 mod error;
 mod event;
+mod expected;
 mod in_order;
 mod memory;
 mod pace;
@@ -41,6 +42,7 @@ use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
 
 pub use error::{Error, Kind};
 pub use event::{Event, Observer, Silent};
+pub use expected::{Expected, Replaced, present};
 pub use in_order::in_order;
 pub use memory::MemoryStore;
 pub use pace::{Pace, Slot};
@@ -76,6 +78,25 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`Kind::Invalid`] if the place refuses it.
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error>;
+
+    /// The same, if the name stands for what is expected; else nothing is done. A place that cannot do both in one looks
+    /// first: then somebody may come between.
+    ///
+    /// # Errors
+    /// Those of [`put_manifest`](Self::put_manifest), and if it could not be found out what the name stands for.
+    async fn replace_manifest(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Expected,
+    ) -> Result<Replaced, Error> {
+        let found = present(self, selector).await?.map(|found| found.digest);
+        if !expected.is(found) {
+            return Ok(Replaced::Refused(found));
+        }
+        self.put_manifest(selector, manifest).await?;
+        Ok(Replaced::Done)
+    }
 
     /// Takes a tag away, and nothing else; or the manifest of a digest, and with it all its tags.
     ///

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use oci::{Digest, ManifestError, Platform, Tag};
-use store::Kind;
+use store::{Expected, Kind};
+
+use crate::naming::Instead;
 
 /// Why a transfer stopped. Nothing that is not whole has got a name then.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,21 @@ pub enum Error {
         reference: String,
         /// The index that it names.
         digest: Digest,
+    },
+    /// A name was to be written only where it stands for what was expected, and it does not.
+    #[error(
+        "{reference} {}; {}", Instead(*found, *expected),
+        if *brought { "it was left as it is" } else { "nothing was written" }
+    )]
+    Unexpected {
+        /// The name, as a reference.
+        reference: String,
+        /// What it stands for.
+        found: Option<Digest>,
+        /// What it should stand for.
+        expected: Expected,
+        /// Whether the blobs and manifests that it was to stand on are there by now, because it changed while they moved.
+        brought: bool,
     },
     /// An index has no image for the platform that was asked for.
     #[error("no child with platform {platform} in index {reference}")]

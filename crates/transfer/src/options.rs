@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use oci::Platform;
+use store::Expected;
 
 use crate::Limits;
 
@@ -15,6 +16,9 @@ pub struct Options {
     pub no_clobber: bool,
     /// Whether a tag that names an index is left alone when it would name a single image after this.
     pub spare_index: bool,
+    /// What the destination's name has to stand for before it is written; it is looked at before anything is done, and again
+    /// when the name is written. `None` takes it as it is. Of all tags, it holds for each.
+    pub expect: Option<Expected>,
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
@@ -32,6 +36,7 @@ impl Default for Options {
             platform: None,
             no_clobber: false,
             spare_index: false,
+            expect: None,
             nondistributable: false,
             jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
             bandwidth: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
-use store::{ByteStream, Error, Opened, Slot, Store};
+use store::{ByteStream, Error, Expected, Opened, Replaced, Slot, Store};
 
 /// A store whose short exchanges take a slot of the host's pace each. Not for whoever holds a slot: two who hold one and
 /// want another would wait for each other.
@@ -41,6 +41,16 @@ impl Store for Paced {
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
         let _slot = self.slot().await;
         self.0.put_manifest(selector, manifest).await
+    }
+
+    async fn replace_manifest(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Expected,
+    ) -> Result<Replaced, Error> {
+        let _slot = self.slot().await;
+        self.0.replace_manifest(selector, manifest, expected).await
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {

@@ -138,7 +138,7 @@ impl Transfer {
     /// names it already nothing else is done or asked.
     ///
     /// # Errors
-    /// [`Error::Clobber`] before anything is written; [`Error::NoChild`]; [`Error::WrongDigest`] if `to` is a digest
+    /// [`Error::Clobber`] before anything is written; [`Error::Unexpected`]; [`Error::NoChild`]; [`Error::WrongDigest`] if `to` is a digest
     /// that the manifest does not have; those of [`Graph::walk`](crate::Graph::walk); [`Error::GaveUp`] for a blob that breaks each time;
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
@@ -175,7 +175,7 @@ impl Transfer {
             let (claim, _) = run.roots.claim(root.digest());
             claim.get_or_try_init(|| run.complete(&root, &mut copied)).await?;
         }
-        run.put(to, &root).await?;
+        run.name(to, &root).await?;
         copied.written = true;
         Ok(copied)
     }
@@ -225,7 +225,13 @@ impl Run {
             self.source.prepare().await;
             Ok(())
         };
-        let (there, ()) = try_join(existing(&self.asked_destination, to), ready).await?;
+        let look = async {
+            match self.options.expect {
+                Some(expected) => self.expected(to, expected).await,
+                None => existing(&self.asked_destination, to).await,
+            }
+        };
+        let (there, ()) = try_join(look, ready).await?;
         if let (true, Selector::Tag(_), Some(there)) = (self.options.no_clobber, to, &there) {
             return Err(Error::Clobber {
                 reference: reference(&*self.destination, to),
@@ -384,10 +390,7 @@ impl Run {
     }
 
     async fn put_by_digest(&self, manifest: Manifest) -> Result<(), Error> {
-        self.put(&manifest.digest().into(), &manifest).await
-    }
-
-    async fn put(&self, selector: &Selector, manifest: &Manifest) -> Result<(), Error> {
+        let (selector, manifest) = (&manifest.digest().into(), &manifest);
         self.asked_destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
         let reference = &reference(&*self.destination, selector);
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });

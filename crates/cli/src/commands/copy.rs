@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use local::ArchiveFormat;
 use oci::Selector;
+use store::Expected;
 use transfer::{CopiedTags, Options, Transfer};
 
 use crate::access::Sides;
@@ -34,6 +35,11 @@ pub(crate) struct Args {
     /// Leave tags alone that exist at the destination
     #[arg(short, long)]
     pub(crate) no_clobber: bool,
+    /// Write the tag only if it stands for this digest now, or with `none` only if it does not exist: looked at before
+    /// anything moves, and again before the tag is written. Between the look and the write somebody else may come: most
+    /// registries do not heed the condition that the write itself has (If-Match) (+)
+    #[arg(long, value_name = "DIGEST", conflicts_with = "all_tags")]
+    expect: Option<Expected>,
     /// The most that moves at once over one host; 0 leaves it to hoist, which finds out what a host takes
     #[arg(
         short,
@@ -84,10 +90,14 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     } else {
         Ends::open(contexts, places).await?
     };
+    if args.expect.is_some() {
+        is_replaceable(&to, ends.image.as_ref())?;
+    }
     let default = Options::default();
     let options = Options {
         platform: context.settings.platform().cloned(),
         no_clobber: args.no_clobber,
+        expect: args.expect,
         nondistributable: context.settings.nondistributable,
         jobs: jobs.unwrap_or(default.jobs),
         bandwidth: args.bwlimit.map(|rate| rate.0),
@@ -162,6 +172,23 @@ fn leave_alone(to: &Place) -> Result<(), Failure> {
         .hint("it is written as a whole"));
     }
     Ok(())
+}
+
+/// Refuses what has no tag that could have changed.
+fn is_replaceable(to: &Place, image: Option<&[Selector; 2]>) -> Result<(), Failure> {
+    match (to, image) {
+        (Place::Registry(_) | Place::Layout(_), Some([_, Selector::Tag(_)])) => Ok(()),
+        (Place::Registry(_) | Place::Layout(_), _) => Err(Failure::new(format_args!(
+            "{} is written without a tag, and --expect is about one",
+            to.repository()
+        ))
+        .hint("name it: REPOSITORY:TAG, oci:DIR:TAG")),
+        _ => Err(Failure::new(format_args!(
+            "{} is written as a whole, and --expect is about a tag",
+            to.repository()
+        ))
+        .hint("--no-clobber leaves alone what is there")),
+    }
 }
 
 fn is_for_docker(place: &Place) -> bool {

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::Export;
+use local::{ArchiveFormat, ArchiveName};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::place::Source;
+use crate::place::{Place, Source};
 use crate::progress::Progress;
 
 /// Write the merged file system of an image as a tar archive
 ///
 /// Of an index, that of the image for linux/amd64 or --platform. The inflated layers wait in a temporary file in
-/// $TMPDIR until all have proved right; nothing of a damaged image is written.
+/// $TMPDIR until all have proved right; nothing of a damaged image is written. `-` as IMAGE is an archive with one image
+/// on standard input, as docker, crane and hoist write it: of docker's kind, or an OCI image layout, compressed or not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image or any other artifact
+    /// The image or any other artifact; `-` is an archive on standard input
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     /// The archive; `-`, or nothing, is standard output
@@ -43,7 +45,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Result<(), Failure> {
-    let Source { store, selector, .. } = context.open(&args.image).await?;
+    let place = if args.image == "-" {
+        // A layout is read as what it is in an archive of docker's kind too.
+        Place::Archive(ArchiveName::new(ArchiveFormat::Docker, "-".to_owned(), None))
+    } else {
+        context.place(&args.image)?
+    };
+    let Source { store, selector, .. } = place.open(context).await?;
     let platform = context.settings.platform_or_default();
     let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));

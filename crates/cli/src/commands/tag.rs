@@ -1,6 +1,6 @@
 use local::Layout;
 use oci::{Selector, Tag};
-use store::Store;
+use store::{Expected, Store};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -15,6 +15,10 @@ pub(crate) struct Args {
     /// The new tag, without a repository
     #[arg(value_name = "TAG")]
     pub(crate) tag: String,
+    /// Write the tag only if it stands for this digest now, or with `none` only if it does not exist. Between the look and
+    /// the write somebody else may come: most registries do not heed the condition that the write itself has (If-Match) (+)
+    #[arg(long, value_name = "DIGEST")]
+    expect: Option<Expected>,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -37,10 +41,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
                 .hint("an archive is written as a whole: `hoist cp` writes it with another tag"));
         }
     };
-    let manifest = store.manifest(&from).await?;
-    let selector = Selector::Tag(tag);
-    store.put_manifest(&selector, &manifest).await?;
-    let named = place.named(&selector);
+    let manifest = transfer::tag(&*store, &from, &tag, args.expect).await?;
+    let named = place.named(&tag.into());
     context.ui.log(&format!("{named}: digest: {} size: {}", manifest.digest(), manifest.raw().len()));
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! Such an image has no manifest with digests. The one that is made here is docker's schema 2, always the same for the same
 //! archive: an uncompressed layer's digest is the diff ID that the config gives; a compressed one is known by its name, or is
-//! hashed.
+//! hashed. Where all layers are compressed it is byte for byte the manifest that crane makes of the archive.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -159,14 +159,23 @@ impl Made {
         let manifest = serde_json::json!({
             "schemaVersion": 2,
             "mediaType": MediaType::DOCKER_MANIFEST.as_str(),
-            "config": config,
-            "layers": layers,
+            "config": described(&config),
+            "layers": layers.iter().map(described).collect::<Vec<_>>(),
         });
         let raw = Bytes::from(manifest.to_string());
         let descriptor = Descriptor::of(MediaType::DOCKER_MANIFEST, Algorithm::Sha256, &raw);
         self.manifests.insert(descriptor.digest, raw);
         Ok(descriptor)
     }
+}
+
+/// A descriptor as docker and crane write it: the order of its fields is theirs.
+fn described(content: &Descriptor) -> serde_json::Value {
+    serde_json::json!({
+        "mediaType": content.media_type.as_str(),
+        "size": content.size,
+        "digest": content.digest.to_string(),
+    })
 }
 
 /// The digest that a file is named after: `blobs/sha256/<hex>` as in a layout, `<hex>.tar.gz` as crane writes it. If it is

@@ -82,6 +82,11 @@ pub enum ArchiveNameError {
 }
 
 impl ArchiveName {
+    /// A file, whatever its name is, and what is meant in it.
+    pub fn new(format: ArchiveFormat, file: String, wanted: Option<Wanted>) -> Self {
+        Self { format, file, wanted }
+    }
+
     /// Takes apart what follows the colon.
     ///
     /// # Errors

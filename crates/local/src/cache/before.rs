@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag};
-use store::{ByteStream, Error as StoreError, Opened, Pace, Ranges, Store};
+use store::{ByteStream, Error as StoreError, Expected, Opened, Pace, Ranges, Replaced, Store};
 
 use super::Cache;
 use crate::content;
@@ -53,6 +53,15 @@ impl Store for Cached {
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
         self.store.put_manifest(selector, manifest).await
+    }
+
+    async fn replace_manifest(
+        &self,
+        selector: &Selector,
+        manifest: &Manifest,
+        expected: Expected,
+    ) -> Result<Replaced, StoreError> {
+        self.store.replace_manifest(selector, manifest, expected).await
     }
 
     async fn delete(&self, selector: &Selector) -> Result<(), StoreError> {

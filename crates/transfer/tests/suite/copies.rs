@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use oci::{Algorithm, Selector};
-use store::Store;
+use store::{Expected, Store};
 use transfer::{Error, Fate, Options, select};
 
 use crate::images::{image, index, run, tag, two_platforms};
@@ -155,6 +155,33 @@ async fn no_clobber_refuses_before_anything_is_written() {
     assert_eq!(error.to_string(), format!("refusing to clobber existing tag there:1/b:v1@{}", old.digest()));
     assert_eq!(destination.log(), ["HEAD manifest v1"]);
     assert!(transfer.copy(&tag("latest"), &tag("v2")).await.unwrap().written);
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_what_was_expected() {
+    let (source, destination) = elsewhere();
+    let [both, ..] = two_platforms(&source.inner).await;
+    let old = image(&destination.inner, "old", &[]).await;
+    destination.inner.put_manifest(&tag("v1"), &old).await.unwrap();
+    let expecting = |expected| Options { expect: Some(expected), ..Options::default() };
+    let (transfer, _) = run(&source, &destination, expecting(Expected::Nothing));
+    let error = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap_err();
+    let is = format!("there:1/b:v1 is {}", old.digest());
+    assert_eq!(error.to_string(), format!("{is}, and was expected not to exist; nothing was written"));
+    assert_eq!(destination.log(), ["HEAD manifest v1"]);
+    let (transfer, _) = run(&source, &destination, expecting(Expected::Digest(both.digest())));
+    let error = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap_err();
+    let not = format!("not the expected {}", both.digest());
+    assert_eq!(error.to_string(), format!("{is}, {not}; nothing was written"));
+    assert!(matches!(error, Error::Unexpected { brought: false, .. }));
+
+    let (transfer, lines) = run(&source, &destination, expecting(Expected::Digest(old.digest())));
+    assert!(transfer.copy(&tag("latest"), &tag("v1")).await.unwrap().written);
+    assert_eq!(lines.all().last().unwrap(), "manifest there:1/b:v1");
+    // It is looked at again when all is there.
+    let log = destination.log();
+    assert_eq!(log[log.len() - 2..], ["HEAD manifest v1", "PUT manifest v1"]);
+    assert_eq!(destination.inner.manifest(&tag("v1")).await.unwrap(), both);
 }
 
 #[tokio::test]
