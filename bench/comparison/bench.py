@@ -59,10 +59,11 @@ def unpacked(layout):
 
 
 class Bench:
-    """Programs by name, images by name, and a directory for all that is written."""
+    """Programs by name, images by name, a directory for all that is written, and archives to append, by name."""
 
-    def __init__(self, programs, images, work):
+    def __init__(self, programs, images, work, archives):
         self.programs, self.images, self.work = programs, images, work
+        self.archives = archives
         self.errors = os.path.join(work, "stderr")
         self.output = os.path.join(work, "stdout")
 
@@ -81,10 +82,12 @@ class Bench:
             os.sync()
         if case.to == "registry":
             with Registry(self.programs["docker-registry"], self.work) as registry:
-                if case.filled:
+                if case.filled or case.holds:
                     registry.push(image, repository(case.image))
                     os.sync()
-                yield Destination(registry=registry, lacks=lambda: registry.lacks(image, repository(case.image)))
+                lacks = ((lambda: registry.lacks_of("changed", repository(case.image))) if case.changes
+                         else lambda: registry.lacks(image, repository(case.image)))
+                yield Destination(registry=registry, lacks=lacks)
         elif case.to == "layout":
             with tempfile.TemporaryDirectory(prefix="layout-", dir=self.work) as directory:
                 layout = os.path.join(directory, "oci")
@@ -92,15 +95,21 @@ class Bench:
         else:
             yield Destination(lacks=lambda: None)
 
-    def _command(self, case, tool, hosts, layout, environment):
+    def _command(self, case, tool, hosts, layout, environment, template=None):
         # What is under `cache` goes with the home.
         places = {"layout": layout, "cache": os.path.join(environment["HOME"], "cache"),
-                  "folder": repository(case.image).rsplit("/", 1)[0]}
+                  "folder": repository(case.image).rsplit("/", 1)[0]} | self.archives
+        if amd64 := self.images[case.image].amd64:
+            places["amd64"] = amd64
         for side, host in hosts.items():
             places[f"{side}_host"] = host
             places[f"{side}_repository"] = f"{host}/{repository(case.image)}"
             places[side] = f"{host}/{repository(case.image)}:latest"
-        return [self.programs[tool]] + [word.format(**places) for word in case.commands[tool].split()]
+        template = template or case.commands[tool]
+        if isinstance(template, str):
+            return [self.programs[tool]] + [word.format(**places) for word in template.split()]
+        lines = [" ".join([self.programs[tool], line.format(**places)]) for line in template]
+        return ["/bin/sh", "-e", "-c", "\n".join(lines)]
 
     @contextlib.contextmanager
     def _run(self, case, source, links):
@@ -113,6 +122,8 @@ class Bench:
             hosts = {side: registry.address for side, registry in registries.items() if registry}
             running = {side: stack.enter_context(Link(self.programs["link"], hosts[side], case.lines[side]))
                        for side in links}
+            for line in case.before:
+                measure(self._command(case, "hoist", hosts, "", environment, line), environment, self.errors)
             yield environment, hosts | {side: link.address for side, link in running.items()}, running, destination
             if lacking := destination.lacks():
                 raise Failed(f"the copy lacks {lacking}")
@@ -146,7 +157,7 @@ class Bench:
 
     def case(self, case, source, runs):
         """Measures one case with every tool that is there. A tool that fails is out of the case, with its reason."""
-        tools = {tool: {"command": f"{tool} {case.commands[tool]}", "samples": []}
+        tools = {tool: {"command": shown(tool, case.commands[tool]), "samples": []}
                  for tool in case.commands if tool in self.programs}
 
         def attempt(tool, action):
@@ -179,6 +190,11 @@ class Bench:
                  if name != "hoist" and record["samples"]}
         linked = any(line.options() for line in case.lines.values())
         return linked and tool in walls and walls[tool] > SLOW * min(walls.values())
+
+
+def shown(tool, template):
+    """A command line, or several, as one would type them."""
+    return f"{tool} {template}" if isinstance(template, str) else "; ".join(f"{tool} {line}" for line in template)
 
 
 def repository(name):

@@ -2,7 +2,8 @@
 
 Places in braces: `{source}` and `{destination}` are HOST:PORT/REPOSITORY:TAG, `{layout}` is a directory; a repository is
 `{source_repository}`, its registry `{source_host}`, the part between `{folder}`, and so with the destination's. `{cache}`
-is a directory of this run alone.
+is a directory of this run alone, `{tar}` an archive of 230 MB, `{small}` one of a few bytes, `{amd64}` the digest of the image for
+linux/amd64. A list of command lines is run by a shell, one after the other.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from .process import Failed
 class Case:
     """`commands`: by tool. `image`: its name. `to`: where it is copied: to a second registry ("registry") or into a
     directory ("layout"), empty unless `filled`, which makes it the second run that is measured; "" when nothing is copied.
-    `warm`: the second run is measured, into an empty place again. `source`, `destination`: the lines to the registries.
+    `warm`: the second run is measured, into an empty place again. `changes`: the result is a new image with the tag `changed`; with
+    `holds`, the destination has the image from the start, and `before` are command lines of hoist that prepare it. `source`, `destination`: the lines to the registries.
     `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard output goes
     through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
     to a registry, so that requests are counted."""
@@ -29,6 +31,9 @@ class Case:
     to: str = ""
     filled: bool = False
     warm: bool = False
+    changes: bool = False
+    holds: bool = False
+    before: tuple = ()
     source: Line = PLAIN
     destination: Line = PLAIN
     rounds: int = 1
@@ -186,4 +191,52 @@ LINKS = (
          image="tags", to="registry", rounds=0),
 )
 
-SUITES = {"loopback": LOOPBACK, "links": LINKS}
+PLATFORMS = ("linux/amd64", "linux/arm/v5", "linux/arm/v7", "linux/arm64/v8", "linux/386", "linux/mips64le", "linux/ppc64le",
+             "linux/s390x")
+
+
+def change(name, title, commands, **settings):
+    """A case whose result is a new image."""
+    return Case(name, title, commands, to="registry", changes=True, **settings)
+
+
+CHANGES = (
+    change("append-1", "`append` of a tar of 230 MB, gzip level 1", {
+        "hoist": "append --compression gzip:1 -f {tar} -t {destination_repository}:changed",
+        # It knows no other level.
+        "crane": "append -f {tar} -t {destination_repository}:changed",
+    }),
+    change("append", "The same, at each program's own level", {
+        "hoist": "append -f {tar} -t {destination_repository}:changed",
+        "crane": "append -f {tar} -t {destination_repository}:changed",
+    }),
+    change("append-zstd", "The same with zstd; crane: gzip, for it has no other", {
+        "hoist": "append --compression zstd -f {tar} -t {destination_repository}:changed",
+        "crane": "append -f {tar} -t {destination_repository}:changed",
+    }),
+    change("flatten", "`flatten` of linux/amd64", {
+        "hoist": "flatten {source_repository}@{amd64} -t {destination_repository}:changed",
+        "crane": "flatten {source_repository}@{amd64} -t {destination_repository}:changed",
+    }, rounds=0),
+    change("mutate", "`mutate` of a label of one image", {
+        "hoist": "mutate -l a=b {destination_repository}:one -t {destination_repository}:changed",
+        "crane": "mutate -l a=b {destination_repository}:one -t {destination_repository}:changed",
+    }, holds=True, before=("tag {destination_repository}@{amd64} one",), rounds=4),
+    change("mutate-all", "`mutate` of a label of eight platforms; crane: eight times", {
+        "hoist": "mutate -l a=b {destination} -t {destination_repository}:changed",
+        "crane": tuple("mutate --platform %s -l a=b {destination} -t {destination_repository}:changed" % platform
+                       for platform in PLATFORMS),
+    }, holds=True, rounds=2),
+    change("rebase-all", "`rebase` of eight platforms; crane: eight times", {
+        "hoist": "rebase {destination_repository}:app --old_base {destination} --new_base {destination_repository}:base "
+                 "-t {destination_repository}:changed",
+        "crane": tuple("rebase --platform %s {destination_repository}:app --old_base {destination} "
+                       "--new_base {destination_repository}:base -t {destination_repository}:changed" % platform
+                       for platform in PLATFORMS),
+    }, holds=True, rounds=2, before=(
+        "append --platform all -b {destination} -f {small} -t {destination_repository}:app",
+        "append --platform all -b {destination} --add {small}:/base -t {destination_repository}:base",
+    )),
+)
+
+SUITES = {"loopback": LOOPBACK, "links": LINKS, "changes": CHANGES}

@@ -97,6 +97,28 @@ SHAPES = {
 }
 
 
+def archives(directory):
+    """Archives to append, below a directory, made unless they are there: their paths by name. The large one has what this
+    machine has in /usr/lib and /usr/share, up to 230 MB: programs, data, text."""
+    paths = {name: os.path.join(directory, f"{name}.tar") for name in ("tar", "small")}
+    for name, path in paths.items():
+        if os.path.exists(path):
+            continue
+        with tarfile.open(path + ".partial", "w") as tar:
+            room = 230_000_000 if name == "tar" else 0
+            for root, folders, files in itertools.chain(*map(os.walk, ["/usr/lib", "/usr/share"] if room else [])):
+                folders.sort()
+                for file in sorted(files):
+                    found = os.path.join(root, file)
+                    if os.path.isfile(found) and not os.path.islink(found) and os.path.getsize(found) <= room:
+                        room -= os.path.getsize(found)
+                        tar.add(found)
+            member = tarfile.TarInfo("small")
+            tar.addfile(member)
+        os.rename(path + ".partial", path)
+    return paths
+
+
 def made(name, directory):
     """The layout of that shape below a directory, made unless it is there; its path."""
     path = os.path.join(directory, f"{name}.oci")

@@ -20,9 +20,17 @@ class Image:
         for entry in entries:
             self._walk(entry)
         self.platforms = len(self.manifests) - 1 or 1
+        self.amd64 = self._find("linux", "amd64", entries[0])
         self.names = {"latest": self.digest}
         if len(entries) > 1:
             self.names = {entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in entries}
+
+    def _find(self, os_name, architecture, descriptor):
+        """The image for a platform in an index; None if there is none."""
+        with open(self.path(descriptor["digest"]), "rb") as f:
+            entries = json.load(f).get("manifests", [])
+        wanted = {"os": os_name, "architecture": architecture}
+        return next((entry["digest"] for entry in entries if wanted.items() <= entry.get("platform", {}).items()), None)
 
     def path(self, digest):
         """The file that holds it."""

@@ -12,6 +12,9 @@ import time
 from .image import is_digest_of
 from .process import Failed
 
+MANIFESTS = ", ".join(f"application/vnd.{kind}+json" for kind in (
+    "oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2", "docker.distribution.manifest.v2"))
+
 START_LIMIT = 20  # seconds
 
 
@@ -108,6 +111,31 @@ class Registry:
                 if not right(f"manifests/{digest}", digest, media_type):
                     return f"manifest {digest}"
             return next((f"blob {digest}" for digest in image.blobs if not right(f"blobs/{digest}", digest)), None)
+        finally:
+            connection.close()
+
+    def lacks_of(self, tag, repository):
+        """What is missing of whatever a tag names: every blob is asked for. None when all is there."""
+        connection = http.client.HTTPConnection(self.address)
+
+        def ask(method, path):
+            connection.request(method, f"/v2/{repository}/{path}", headers={"Accept": MANIFESTS})
+            answer = connection.getresponse()
+            return answer.read() if answer.status == 200 else None
+
+        try:
+            names = [tag]
+            while names:
+                name = names.pop()
+                if (text := ask("GET", f"manifests/{name}")) is None:
+                    return f"manifest {name}"
+                manifest = json.loads(text)
+                names += [child["digest"] for child in manifest.get("manifests", [])]
+                blobs = [manifest[key] for key in ["config"] if key in manifest] + manifest.get("layers", [])
+                for digest in [blob["digest"] for blob in blobs]:
+                    if ask("HEAD", f"blobs/{digest}") is None:
+                        return f"blob {digest}"
+            return None
         finally:
             connection.close()
 

@@ -92,6 +92,14 @@ TARGETS = (
     Target("cp-loopback", "wall", 1.05, against=FASTEST),
     Target("cp-loopback", "cpu", 0.8, against="crane"),
     Target("pull-loopback", "wall", 0.9, against="crane"),
+    Target("append-1", "wall", 0.6, against="crane"),
+    Target("append-zstd", "wall", 1 / 3, against="crane"),
+    Target("flatten", "wall", 5, unit="s"),
+    Target("mutate", "requests", 5),
+    Target("mutate-all", "wall", 0.25, against="crane"),
+    Target("rebase-all", "wall", 0.25, against="crane"),
+    *(Target(case, "peak", 48, unit="MiB", scale=MIB)
+      for case in ("append-1", "append", "append-zstd", "flatten", "mutate-all", "rebase-all")),
     Target("again-near", "wall", 1 / 3, against="crane"),
     Target("again-near", "requests", 2),
     Target("tags-near", "wall", 0.25, against="crane"),
@@ -153,6 +161,7 @@ def facts(record):
 
 
 MORE = {"loopback": " (`digest`, `manifest`, `ls`: 4 times, `version`: 10 times as many)",
+        "changes": " (`flatten` once; `mutate` 4 times, and of all platforms 2 times as many)",
         "links": " (2 GiB, 500 tags, and a peer that needs twice the time of the fastest: once)"}
 
 

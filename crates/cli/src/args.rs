@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Man(commands::man::Args),
     Manifest(commands::manifest::Args),
     Mutate(Box<commands::mutate::Args>),
+    Pull(commands::pull::Args),
+    Push(commands::push::Args),
     Ratelimit(commands::ratelimit::Args),
     Rebase(commands::rebase::Args),
     Referrers(commands::referrers::Args),

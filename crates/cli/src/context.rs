@@ -66,6 +66,12 @@ impl Context {
         Self { settings, ..self.clone() }
     }
 
+    /// The same, but with a cache in this directory.
+    pub(crate) fn with_cache(&self, path: PathBuf) -> Self {
+        let settings = Settings { cache: Some(path), ..self.settings.clone() };
+        Self { settings, cache: Arc::default(), ..self.clone() }
+    }
+
     /// The same, but with so many exchanges with one host at once.
     pub(crate) fn with_jobs(&self, jobs: NonZeroUsize) -> Self {
         let settings = Settings { jobs: Some(jobs), ..self.settings.clone() };

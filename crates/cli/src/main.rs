@@ -10,6 +10,7 @@ mod context;
 mod destination;
 mod editor;
 mod failure;
+mod file;
 mod jq;
 mod json;
 mod output;

@@ -2,6 +2,7 @@
 //! writes.
 
 mod docker;
+mod laid;
 mod name;
 mod new;
 mod spool;
@@ -148,6 +149,11 @@ impl Archive {
             }
         };
         Ok(Self { inner: inner.into() })
+    }
+
+    /// The names that images have, as they are written: tags, and whole references.
+    pub fn named_images(&self) -> Vec<(String, Digest)> {
+        self.inner.index.names().map(|(name, digest)| (name.to_owned(), digest)).collect()
     }
 
     /// What a person means in it.

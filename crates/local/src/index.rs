@@ -155,16 +155,16 @@ impl Index {
     }
 
     /// Names a manifest; what had the name loses its entry. Whether anything had to be changed.
-    pub(crate) fn name(&mut self, tag: &Tag, manifest: &Descriptor) -> Result<bool, serde_json::Error> {
+    pub(crate) fn name(&mut self, name: &str, manifest: &Descriptor) -> Result<bool, serde_json::Error> {
         let named: Vec<usize> =
-            (0..self.entries.len()).filter(|at| self.entries[*at].has(tag, true)).collect();
+            (0..self.entries.len()).filter(|at| self.entries[*at].name.as_deref() == Some(name)).collect();
         if let [at] = named[..]
             && self.entries[at].is_of(&manifest.digest)
         {
             return Ok(false);
         }
         let mut manifest = manifest.clone();
-        manifest.annotations.insert(REF_NAME.to_owned(), tag.to_string());
+        manifest.annotations.insert(REF_NAME.to_owned(), name.to_owned());
         let entry = Entry::new(serde_json::value::to_raw_value(&manifest)?);
         match named.first() {
             Some(first) => {
@@ -324,8 +324,8 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"manifests":[{one}, {odd}],"annotations":{{ "a": 1.0 }}}}"#);
         let mut index = Index::parse(json.as_bytes()).unwrap();
         assert_eq!(text(&index), json.replace(", {\"digest", ",{\"digest"));
-        assert!(!index.name(&tag("1"), &manifest("one")).unwrap(), "it has that name");
-        assert!(index.name(&tag("2"), &manifest("two")).unwrap());
+        assert!(!index.name("1", &manifest("one")).unwrap(), "it has that name");
+        assert!(index.name("2", &manifest("two")).unwrap());
         let written = text(&index);
         assert!(written.contains(&one) && written.contains(odd), "{written}");
         assert!(written.ends_with(r#"],"annotations":{ "a": 1.0 }}"#), "{written}");
@@ -336,7 +336,7 @@ mod tests {
     fn a_name_is_replaced_where_it_stands() {
         let mut index = Index::new();
         for (name, content) in [("1", "one"), ("2", "two"), ("1", "three")] {
-            assert!(index.name(&tag(name), &manifest(content)).unwrap());
+            assert!(index.name(name, &manifest(content)).unwrap());
         }
         assert_eq!(index.tags(), [tag("1"), tag("2")]);
         assert_eq!(index.find(&tag("1")), Found::One(index.descriptors().next().unwrap()));
@@ -382,9 +382,9 @@ mod tests {
         assert_eq!(index.only().unwrap(), (&manifest("one"), None));
         index.add(&manifest("two")).unwrap();
         assert_eq!(index.only(), Err(2));
-        index.name(&tag("3"), &manifest("three")).unwrap();
+        index.name("3", &manifest("three")).unwrap();
         assert_eq!(index.only().unwrap().1, Some(tag("3")));
-        index.name(&tag("4"), &manifest("three")).unwrap();
+        index.name("4", &manifest("three")).unwrap();
         assert_eq!(index.only().unwrap(), (index.entry(&manifest("three").digest).unwrap(), None));
     }
 
@@ -414,7 +414,7 @@ mod tests {
             for (name, content, puts) in steps {
                 let (name, manifest) = (tag(&name.to_string()), manifest(&content.to_string()));
                 if puts {
-                    index.name(&name, &manifest).unwrap();
+                    index.name(name.as_str(), &manifest).unwrap();
                     expected.insert(name, manifest.digest);
                 } else {
                     prop_assert_eq!(index.remove_tag(&name), expected.remove(&name).is_some());

@@ -36,6 +36,8 @@ const INDEX_LIMIT: u64 = 64 << 20;
 pub struct Layout {
     inner: Arc<Inner>,
     root: Option<Digest>,
+    /// What that one is to be called.
+    name: Option<String>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Layout {
             blobs: OnceLock::new(),
             ready: Mutex::new(false),
         };
-        Self { inner: Arc::new(inner), root: None }
+        Self { inner: Arc::new(inner), root: None, name: None }
     }
 
     /// The same layout, where the manifest of this digest gets an entry when it is put by its digest, without a name
@@ -101,6 +103,22 @@ impl Layout {
     #[must_use]
     pub fn with_root(self, digest: Digest) -> Self {
         Self { root: Some(digest), ..self }
+    }
+
+    /// The same layout, where the manifest of [`with_root`](Self::with_root) gets this name, which may be a whole reference, and
+    /// takes the place of what had it.
+    #[must_use]
+    pub fn with_name(self, name: String) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// The names that manifests have, as they are written: tags, and whole references.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](store::Kind::Invalid) if there is no list, or it is damaged.
+    pub fn named_images(&self) -> Result<Vec<(String, Digest)>, StoreError> {
+        let index = self.index().map_err(|error| error.doing(self.doing("looking into")))?;
+        Ok(index.names().map(|(name, digest)| (name.to_owned(), digest)).collect())
     }
 
     /// What is meant when only the layout is named: its only manifest, or the only one that has a tag. Blocks for a
@@ -258,8 +276,11 @@ impl Layout {
                 }
             }
             match selector {
-                Selector::Tag(tag) => index.name(tag, &descriptor).map_err(failed),
-                Selector::Digest(_) => index.add(&descriptor).map_err(failed),
+                Selector::Tag(tag) => index.name(tag.as_str(), &descriptor).map_err(failed),
+                Selector::Digest(_) => match &self.name {
+                    Some(name) => index.name(name, &descriptor).map_err(failed),
+                    None => index.add(&descriptor).map_err(failed),
+                },
             }
         })?;
         Ok(replaced)

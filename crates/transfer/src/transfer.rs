@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::bandwidth::Bandwidth;
 use crate::blob::{Splits, WINDOW};
-use crate::graph::{Graph, existing};
+use crate::graph::{Graph, Node, existing};
 use crate::memo::Memo;
 use crate::paced::Paced;
-use crate::plan::{Plan, plan, waves};
+use crate::plan::waves;
 use crate::survey::{Answer, Finding, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
@@ -398,7 +398,8 @@ impl Run {
     }
 }
 
-/// Everything that a graph consists of, in the order in which it is brought: blobs, children, the root. Manifests have to
+/// Everything that a graph consists of, in the order in which it lies best: the blobs of each manifest as it names them, the
+/// manifests, the root. Manifests have to
 /// agree on the lengths of blobs.
 fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
     let mut lengths = HashMap::new();
@@ -414,11 +415,17 @@ fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
             }
         }
     }
-    let Plan { blobs, waves, .. } = plan(graph, &HashSet::new(), None);
-    let manifests =
-        waves.iter().flatten().chain([&graph.root]).filter_map(|digest| graph.manifests.get(digest));
-    let blobs = blobs.into_iter().map(|step| step.blob);
-    Ok(blobs.chain(manifests.map(|node| node.manifest.descriptor())).collect())
+    let waves = waves(graph);
+    let manifests: Vec<&Node> = waves
+        .iter()
+        .flatten()
+        .chain([&graph.root])
+        .filter_map(|digest| graph.manifests.get(digest))
+        .collect();
+    let mut met = HashSet::new();
+    let blobs = manifests.iter().flat_map(|node| &node.blobs).filter(|blob| met.insert(blob.digest)).cloned();
+    let blobs: Vec<Descriptor> = blobs.collect();
+    Ok(blobs.into_iter().chain(manifests.iter().map(|node| node.manifest.descriptor())).collect())
 }
 
 impl std::fmt::Debug for Run {

@@ -1,6 +1,4 @@
-use std::fs::Permissions;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +7,7 @@ use local::{ArchiveFormat, ArchiveName};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::file::NewFile;
 use crate::place::{Place, Source};
 use crate::progress::Progress;
 
@@ -32,7 +31,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     if args.tarball != "-" && !args.tarball.is_empty() {
-        return to_file(context, &args, Path::new(&args.tarball)).await;
+        let file = NewFile::at(Path::new(&args.tarball))?;
+        write(context, &args, file.writer()?).await?;
+        return file.keep();
     }
     let out = context.ui.writer()?;
     let outcome = write(context, &args, out).await;
@@ -64,29 +65,4 @@ async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Re
     let outcome = image::export(export, &manifest, out).await;
     progress.end(outcome.is_ok());
     Ok(outcome?)
-}
-
-/// Writes beside the target and renames at the end; what is no regular file is written straight. A link keeps pointing
-/// where it points, and a file that is replaced keeps its mode.
-async fn to_file(context: &Context, args: &Args, path: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format_args!("writing {}: {error}", path.display()));
-    let existing = std::fs::metadata(path).ok();
-    if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-        let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return write(context, args, Box::new(file)).await;
-    }
-    let target = if existing.is_some() { path.canonicalize().map_err(failed)? } else { path.to_owned() };
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new()
-        .prefix(".hoist-export-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    if let Some(existing) = existing {
-        temporary.as_file().set_permissions(existing.permissions()).map_err(failed)?;
-    }
-    let file = temporary.reopen().map_err(failed)?;
-    write(context, args, Box::new(file)).await?;
-    temporary.persist(&target).map_err(|error| failed(error.error))?;
-    Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod mutate;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod ratelimit;
 pub(crate) mod rebase;
 pub(crate) mod referrers;
@@ -57,6 +59,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Man(args) => man::run(&context.ui, &args),
         Command::Manifest(args) => manifest::run(context, args).await,
         Command::Mutate(args) => mutate::run(context, *args).await,
+        Command::Pull(args) => pull::run(context, args).await,
+        Command::Push(args) => push::run(context, args).await,
         Command::Ratelimit(args) => ratelimit::run(context, args).await,
         Command::Rebase(args) => rebase::run(context, args).await,
         Command::Referrers(args) => referrers::run(context, args).await,

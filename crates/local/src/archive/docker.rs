@@ -13,6 +13,7 @@ use layer::Compression;
 use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, Tag, View};
 use serde::Deserialize;
 
+use super::laid::Listed;
 use super::table::Table;
 use crate::catalog::MANIFEST_LIMIT;
 use crate::content::Extent;
@@ -31,7 +32,7 @@ const MOST: usize = 1000;
 /// An image of the list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Listed {
+pub(super) struct Entry {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Option<Vec<String>>,
@@ -59,7 +60,7 @@ pub(super) struct Made {
 }
 
 /// The images that the list has.
-pub(super) fn list(table: &Table, path: &Path) -> Result<Vec<Listed>, Error> {
+pub(super) fn list(table: &Table, path: &Path) -> Result<Vec<Entry>, Error> {
     let Some(content) = table.find(MANIFEST) else { return Ok(Vec::new()) };
     serde_json::from_slice(&content.whole(LIMIT)?)
         .map_err(|error| Error::archive(path, format!("{MANIFEST}: {error}")))
@@ -102,7 +103,7 @@ pub(super) fn order(table: &Table, path: &Path, index: &Index) -> Option<Vec<Dig
 }
 
 /// Makes manifests for images.
-pub(super) fn make(table: &Table, path: &Path, listed: &[Listed]) -> Result<Made, Error> {
+pub(super) fn make(table: &Table, path: &Path, listed: &[Entry]) -> Result<Made, Error> {
     let mut made =
         Made { index: Index::new(), manifests: HashMap::new(), blobs: HashMap::new(), order: Vec::new() };
     for image in listed {
@@ -118,7 +119,7 @@ pub(super) fn make(table: &Table, path: &Path, listed: &[Listed]) -> Result<Made
 }
 
 impl Made {
-    fn image(&mut self, table: &Table, path: &Path, image: &Listed) -> Result<Descriptor, Error> {
+    fn image(&mut self, table: &Table, path: &Path, image: &Entry) -> Result<Descriptor, Error> {
         let wrong = |reason: String| Error::archive(path, reason);
         let find = |name: &str| {
             let missing = || wrong(format!("{MANIFEST} names {name}, which is not there"));
@@ -208,6 +209,40 @@ pub(super) fn list_of(image: &Manifest, name: Option<&Reference>) -> Result<Vec<
         "Layers": layers,
     }]);
     Ok(list.to_string().into_bytes())
+}
+
+/// The config and the layers of an image for one platform.
+pub(super) fn parts(image: &Manifest) -> Result<(Digest, Vec<Digest>), Error> {
+    let digest = image.digest();
+    let View::Image(image) = image.view()? else {
+        return Err(Error::archive(
+            "the archive",
+            format!("{digest} is an index, and docker loads one platform"),
+        ));
+    };
+    let none = || Error::archive("the archive", format!("{digest} has no config, which docker needs"));
+    let config = image.config.ok_or_else(none)?.digest;
+    Ok((config, image.layers.iter().map(|layer| layer.digest).collect()))
+}
+
+/// `manifest.json` of a tarball.
+pub(super) fn list_of_tarball(images: &[Listed]) -> Vec<u8> {
+    let list: Vec<serde_json::Value> = images
+        .iter()
+        .map(|Listed { names, config, layers, .. }| {
+            serde_json::json!({
+                "Config": config.to_string(),
+                "RepoTags": names,
+                "Layers": layers.iter().map(layer_name).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    serde_json::Value::from(list).to_string().into_bytes()
+}
+
+/// Where a tarball has a layer, whatever its compression.
+pub(super) fn layer_name(digest: &Digest) -> String {
+    format!("{}.tar.gz", digest.hex())
 }
 
 /// Where a layout has a blob.

@@ -12,7 +12,7 @@ use store::{Error as StoreError, Kind, Writer};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use super::new::padded;
+use super::laid::padded;
 use crate::error::Error;
 
 /// The stream, and whose turn it is. Clones share it.
