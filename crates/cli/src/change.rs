@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use image::{Created, Edited, Packing};
 use layer::Encoding;
-use local::{ArchiveFormat, ArchiveName};
-use oci::Selector;
+use oci::{Reference, Selector};
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -15,6 +14,9 @@ use crate::destination;
 use crate::failure::{Failure, is_closed};
 use crate::place::{Place, Source};
 use crate::progress::Progress;
+
+/// The tag that crane gives an image which was named by its digest.
+const WAS_A_DIGEST: &str = "i-was-a-digest";
 
 /// Where a changed image goes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -99,20 +101,27 @@ impl Delivery<'_> {
         };
         let place = if self.by_digest || place.digest().is_some() { strip(place) } else { place };
         let destination = destination::open(context, &place, &self.from, Some(&name))?;
-        copy(context, self.edited, destination, [&place.named(&name), self.to], &name, self.care).await?;
+        let full = place.named(&name);
+        let typed = if matches!(name, Selector::Digest(_)) { &full } else { self.to };
+        copy(context, self.edited, destination, [&full, typed], &name, self.care).await?;
         context.ui.println(&place.named(&root.into()))
     }
 
     /// Writes it to an archive for docker, and prints nothing, as crane does.
     pub(crate) async fn save(self, context: &Context, file: &Path) -> Result<(), Failure> {
-        let name = ArchiveName::parse(ArchiveFormat::Docker, &format!("{}:{}", file.display(), self.to))?;
-        let place = Place::Archive(name);
-        let name: Selector = match context.place(self.to)? {
-            Place::Registry(reference) => reference.selector(),
-            _ => self.edited.root.digest().into(),
+        let (docker_name, typed) = match context.place(self.to)? {
+            // Docker knows no image by a digest that it does not have: crane's word for it.
+            Place::Registry(reference) if reference.digest().is_some() => {
+                let name = format!("{}:{WAS_A_DIGEST}", reference.repository());
+                (Some(name.parse()?), name)
+            }
+            Place::Registry(reference) => (Some(reference), self.to.to_owned()),
+            _ => (None, self.to.to_owned()),
         };
-        let destination = destination::open(context, &place, &self.from, Some(&name))?;
-        copy(context, self.edited, destination, [&place.named(&name), self.to], &name, self.care).await
+        let name = docker_name.as_ref().map_or(self.edited.root.digest().into(), Reference::selector);
+        let destination = destination::file_for_docker(context, file, docker_name.as_ref(), &name)?;
+        let full = format!("docker-archive:{}:{name}", file.display());
+        copy(context, self.edited, destination, [&full, &typed], &name, self.care).await
     }
 }
 

@@ -55,6 +55,29 @@ pub(crate) fn open(
     }
 }
 
+/// Opens a file for docker to load; `-` is standard output.
+pub(crate) fn file_for_docker(
+    context: &Context,
+    file: &Path,
+    docker_name: Option<&Reference>,
+    root: &Selector,
+) -> Result<Arc<dyn Store>, Failure> {
+    let format = ArchiveFormat::Docker;
+    let archive = if file == Path::new("-") {
+        NewArchive::stream(format, "docker-archive:-".to_owned(), context.ui.writer()?)
+    } else {
+        NewArchive::create(format, file)?
+    };
+    let archive = match docker_name {
+        Some(name) => archive.with_docker_name(name),
+        None => archive,
+    };
+    Ok(match root {
+        Selector::Digest(digest) => Arc::new(archive.with_root(*digest)),
+        Selector::Tag(_) => Arc::new(archive),
+    })
+}
+
 fn archive(
     context: &Context,
     name: &ArchiveName,

@@ -41,7 +41,7 @@ pub(crate) struct Finished {
     pub(crate) layers: Vec<NewLayer>,
     /// Layers that come from other places.
     pub(crate) borrowed: Vec<(Arc<dyn Store>, Vec<Digest>)>,
-    /// The platform, as far as the configuration is known.
+    /// The platform that the configuration tells now, if it told another one.
     pub(crate) platform: Option<Platform>,
 }
 
@@ -202,7 +202,8 @@ impl Draft {
         let mut platform = None;
         if let Some(Config { text, document }) = self.config {
             let new = document.to_string();
-            platform = serde_json::from_str::<ImageConfig>(&new).ok().map(|config| config.platform);
+            let told = |text| serde_json::from_slice::<ImageConfig>(text).ok().map(|config| config.platform);
+            platform = told(new.as_bytes()).filter(|new| told(&text).as_ref() != Some(new));
             if new.as_bytes() != &*text {
                 let digest = Algorithm::Sha256.digest(new.as_bytes());
                 self.manifest

@@ -11,6 +11,7 @@ use oci::{Descriptor, Digest, Index, Manifest, Platform, Selector, View};
 use store::Store;
 
 use crate::draft::{Finished, document};
+use crate::mutation::set_platform;
 use crate::{Draft, Error, Overlay};
 
 /// How many entries of an index are changed at once.
@@ -118,6 +119,7 @@ struct Work<'a> {
 /// What has become of a manifest, and of all below it.
 struct Outcome {
     manifest: Manifest,
+    /// The platform, if it is another one.
     platform: Option<Platform>,
     images: Vec<Finished>,
     indexes: Vec<Manifest>,
@@ -212,7 +214,7 @@ impl Work<'_> {
                 // The list and its view have the same items.
                 let entry = &index.manifests[at];
                 if let Some(new) = became.get(&entry.digest) {
-                    replace(item, entry, new)?;
+                    replace(item, new)?;
                     return Ok(true);
                 }
                 let subject = entry.annotations.get(REFERENCE_DIGEST).and_then(|text| text.parse().ok());
@@ -241,14 +243,12 @@ pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
 }
 
 /// Writes into an entry of an index what it became.
-fn replace(item: &mut Object, old: &Descriptor, new: &Descriptor) -> Result<(), Error> {
+fn replace(item: &mut Object, new: &Descriptor) -> Result<(), Error> {
     item.set("digest", &new.digest)?;
     item.set("size", &new.size)?;
     item.remove("data");
-    if let (Some(was), Some(is)) = (&old.platform, &new.platform)
-        && !is.accepts(was)
-    {
-        item.set("platform", is)?;
+    if let Some(platform) = &new.platform {
+        item.edit_object("platform", |item| set_platform(item, platform))?;
     }
     Ok(())
 }

@@ -94,10 +94,13 @@ impl Mutation {
             }
         }
         if let Some(ports) = &self.ports {
-            config.remove("ExposedPorts");
-            config.edit_object("ExposedPorts", |all| {
-                ports.iter().try_for_each(|port| all.set(port, &Object::default()))
-            })?;
+            let mut all = Object::default();
+            ports.iter().try_for_each(|port| all.set(port, &Object::default()))?;
+            if all.is_empty() {
+                config.remove("ExposedPorts");
+            } else {
+                config.set("ExposedPorts", &all)?;
+            }
         }
         Ok(())
     }
@@ -151,8 +154,8 @@ pub(crate) fn step(by: &str, created: Option<Created>) -> Result<Object, Error> 
     Ok(step)
 }
 
-/// Sets a variable where it stands, or behind all others; takes all of its name away. Names on Windows have no case, and are
-/// written in capitals.
+/// Sets a variable where it stands, or behind all others; takes all of its name away. Names on Windows have no case, and new ones
+/// are written in capitals.
 fn set(env: &mut List, setting: &Setting, windows: bool) -> Result<(), oci::json::Error> {
     let name = if windows { setting.key().to_uppercase() } else { setting.key().to_owned() };
     let is_it = |text: &str| {
@@ -164,6 +167,9 @@ fn set(env: &mut List, setting: &Setting, windows: bool) -> Result<(), oci::json
     match (setting, places.as_slice()) {
         (Setting::Set(_, value), []) => env.push(&format!("{name}={value}"))?,
         (Setting::Set(_, value), [first, rest @ ..]) => {
+            // As it is written there, for on Windows that may be another way.
+            let found = texts[*first].as_deref().unwrap_or_default();
+            let name = found.split_once('=').map_or(found, |(name, _)| name);
             env.set(*first, &format!("{name}={value}"))?;
             rest.iter().rev().for_each(|at| env.remove(*at));
         }

@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use image::Addition;
-use oci::{Manifest, Platform, View};
+use oci::{Index, Manifest, Platform, View};
 
 use crate::change::{self, Delivery, Target};
 use crate::context::Context;
@@ -86,6 +86,7 @@ async fn append(context: &Context, args: Append) -> Result<(), Failure> {
         let Source { store, selector, place } =
             change::open(context, index, args.target.tag.as_deref()).await?;
         let root = store.manifest(&selector).await?;
+        index_view(index, &root)?;
         (store, root, vec![place])
     } else {
         if args.target.tag.is_none() {
@@ -114,6 +115,7 @@ async fn filter(context: &Context, args: Filter) -> Result<(), Failure> {
     let Source { store, selector, place } =
         change::open(context, &args.index, args.target.tag.as_deref()).await?;
     let root = store.manifest(&selector).await?;
+    index_view(&args.index, &root)?;
     let wanted = &context.settings.platforms;
     let keep = |platform: &Platform| {
         wanted.is_empty()
@@ -160,10 +162,7 @@ async fn send(
 async fn list(context: &Context, args: List) -> Result<(), Failure> {
     let source = context.open(&args.index).await?;
     let root = source.store.manifest(&source.selector).await?;
-    let View::Index(index) = root.view().map_err(Failure::new)? else {
-        return Err(Failure::new(format_args!("{} is one image, not an index", args.index))
-            .hint("`hoist manifest` prints what it is"));
-    };
+    let index = index_view(&args.index, &root)?;
     if args.output.wants_json() {
         return args.output.print(&context.ui, &index.manifests);
     }
@@ -173,6 +172,15 @@ async fn list(context: &Context, args: List) -> Result<(), Failure> {
         text += &row(&entry.digest.to_string(), entry.media_type.as_str(), &platform);
     }
     context.ui.print(text.as_bytes())
+}
+
+/// What an index lists; `name` is what was typed for it.
+fn index_view(name: &str, root: &Manifest) -> Result<Index, Failure> {
+    match root.view().map_err(Failure::new)? {
+        View::Index(index) => Ok(index),
+        View::Image(_) => Err(Failure::new(format_args!("{name} is one image, not an index"))
+            .hint("`hoist index append -m IMAGE -t NAME` makes an index of it")),
+    }
 }
 
 /// A line in crane's columns.

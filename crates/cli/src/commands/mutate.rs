@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "IMAGE")]
     pub(crate) tag: Option<String>,
     /// The repository that the result goes to, by its digest
-    #[arg(long, value_name = "REPOSITORY")]
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "tag")]
     pub(crate) repo: Option<String>,
     /// A file for the result, an archive for docker; then nothing goes to a registry
     #[arg(short, long, value_name = "FILE")]
@@ -70,8 +70,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let elsewhere = args.tag.as_deref().or(args.repo.as_deref());
     let target = elsewhere.or(args.output.as_ref().map(|_| args.image.as_str()));
     let source = change::open(context, &args.image, target).await?;
-    let root = source.store.manifest(&source.selector).await?;
     let platform = context.settings.platform();
+    let root = match &args.output {
+        // Docker loads one image: of an index the one that crane takes.
+        Some(_) => {
+            let platform = context.settings.platform_or_default();
+            transfer::select(&*source.store, &source.selector, &platform).await?
+        }
+        None => source.store.manifest(&source.selector).await?,
+    };
     let edited = image::edit(Arc::clone(&source.store), root, platform, &mutation).await?;
     let delivery = Delivery {
         edited,
