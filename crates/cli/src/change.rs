@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::{Created, Edited, Packing};
 use layer::Encoding;
-use oci::{Reference, Selector};
+use oci::Selector;
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -14,9 +14,6 @@ use crate::destination;
 use crate::failure::{Failure, is_closed};
 use crate::place::{Place, Source};
 use crate::progress::Progress;
-
-/// The tag that crane gives an image which was named by its digest.
-const WAS_A_DIGEST: &str = "i-was-a-digest";
 
 /// Where a changed image goes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -107,21 +104,22 @@ impl Delivery<'_> {
         context.ui.println(&place.named(&root.into()))
     }
 
-    /// Writes it to an archive for docker, and prints nothing, as crane does.
+    /// Writes it to a tarball for docker, and prints nothing, as crane does.
     pub(crate) async fn save(self, context: &Context, file: &Path) -> Result<(), Failure> {
-        let (docker_name, typed) = match context.place(self.to)? {
-            // Docker knows no image by a digest that it does not have: crane's word for it.
-            Place::Registry(reference) if reference.digest().is_some() => {
-                let name = format!("{}:{WAS_A_DIGEST}", reference.repository());
-                (Some(name.parse()?), name)
+        let name = match context.place(self.to)? {
+            Place::Registry(_) => {
+                let (repository, tag) = destination::docker_name(self.to)?;
+                format!("{repository}:{tag}")
             }
-            Place::Registry(reference) => (Some(reference), self.to.to_owned()),
-            _ => (None, self.to.to_owned()),
+            place => {
+                return Err(Failure::new(format_args!("docker knows no image as {}", place.repository()))
+                    .hint("-t gives it a name such as `app:1`"));
+            }
         };
-        let name = docker_name.as_ref().map_or(self.edited.root.digest().into(), Reference::selector);
-        let destination = destination::file_for_docker(context, file, docker_name.as_ref(), &name)?;
-        let full = format!("docker-archive:{}:{name}", file.display());
-        copy(context, self.edited, destination, [&full, &typed], &name, self.care).await
+        let archive = destination::tarball(context, file)?.with_image(&self.edited.root, name)?;
+        let root = self.edited.root.digest().into();
+        let full = file.display().to_string();
+        copy(context, self.edited, Arc::new(archive), [&full, self.to], &root, self.care).await
     }
 }
 

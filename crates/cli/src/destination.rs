@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use local::{ArchiveFormat, ArchiveName, Directory, Layout, NewArchive, Wanted};
-use oci::{Reference, Selector};
+use oci::{Reference, Selector, Tag};
 use store::Store;
 
 use crate::context::Context;
@@ -55,26 +55,26 @@ pub(crate) fn open(
     }
 }
 
-/// Opens a file for docker to load; `-` is standard output.
-pub(crate) fn file_for_docker(
-    context: &Context,
-    file: &Path,
-    docker_name: Option<&Reference>,
-    root: &Selector,
-) -> Result<Arc<dyn Store>, Failure> {
-    let format = ArchiveFormat::Docker;
-    let archive = if file == Path::new("-") {
-        NewArchive::stream(format, "docker-archive:-".to_owned(), context.ui.writer()?)
-    } else {
-        NewArchive::create(format, file)?
-    };
-    let archive = match docker_name {
-        Some(name) => archive.with_docker_name(name),
-        None => archive,
-    };
-    Ok(match root {
-        Selector::Digest(digest) => Arc::new(archive.with_root(*digest)),
-        Selector::Tag(_) => Arc::new(archive),
+/// Opens a tarball as crane writes them, for docker to load; `-` is standard output.
+pub(crate) fn tarball(context: &Context, path: &Path) -> Result<NewArchive, Failure> {
+    Ok(match path.to_str() {
+        Some("-") => NewArchive::tarball_stream("-", context.ui.writer()?),
+        _ => NewArchive::tarball(path)?,
+    })
+}
+
+/// What docker is to call an image, repository and tag: as it was typed, and by crane's word for a tag where it was a digest.
+pub(crate) fn docker_name(typed: &str) -> Result<(String, String), Failure> {
+    let typed = typed.strip_prefix("docker://").unwrap_or(typed);
+    let reference: Reference = typed.parse()?;
+    let name = typed.split('@').next().unwrap_or_default();
+    Ok(match (reference.digest(), reference.tag()) {
+        (Some(_), _) => (name.to_owned(), "i-was-a-digest".to_owned()),
+        (None, Some(tag)) => {
+            let repository = name.strip_suffix(&format!(":{tag}")).unwrap_or(name);
+            (repository.to_owned(), tag.to_string())
+        }
+        (None, None) => (name.to_owned(), Tag::latest().to_string()),
     })
 }
 

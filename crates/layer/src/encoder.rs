@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 
+use zstd::zstd_safe::CParameter;
+
 use crate::Encoding;
 use crate::deflate::GzipWriter;
 
@@ -34,6 +36,11 @@ enum Stream<W: Write> {
 /// machine.
 const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
+/// The highest level of zstd whose jobs are made small, and how small, in bytes: its own choice, four windows, takes twice the
+/// memory and compresses no better.
+const SMALL_JOBS: i32 = 9;
+const JOB: u32 = 2 << 20;
+
 impl<W: Write> Encoder<W> {
     /// Begins a layer in `out`.
     ///
@@ -52,6 +59,9 @@ impl<W: Write> Encoder<W> {
                 encoder.include_checksum(true)?;
                 // One worker too: it cuts the content as many do, which the way without workers does not.
                 encoder.multithread(u32::try_from(threads).unwrap_or(1))?;
+                if level <= SMALL_JOBS {
+                    encoder.set_parameter(CParameter::JobSize(JOB))?;
+                }
                 Stream::Zstd(encoder)
             }
         };

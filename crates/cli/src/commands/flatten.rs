@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use image::{Base, Export, Flatten};
+use image::{Base, Export, Flatten, Packing};
+use layer::Encoding;
 
 use crate::change::{self, Compress, Delivery, Target, Time};
 use crate::context::Context;
@@ -48,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             spool_folder: std::env::temp_dir(),
             spool_limit: args.spool_limit,
         }),
-        packing: args.compress.packing(),
+        packing: packing(args.compress),
         above,
         created: args.time.created(context)?,
         turn: tokio::sync::Mutex::default(),
@@ -65,4 +66,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         care: args.target.care,
     };
     delivery.send(context).await
+}
+
+/// What is pushed once and pulled often is worth more time than what is appended in passing.
+fn packing(compress: Compress) -> Packing {
+    let packing = compress.packing();
+    Packing { encoding: packing.encoding.or(Some(Encoding::GZIP)), ..packing }
 }

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use image::{Export, LegacyImage};
-use local::{Layout, NewArchive};
-use oci::{Selector, Tag};
+use local::Layout;
+use oci::Selector;
 use store::Store;
 use transfer::{Options, Transfer};
 
 use crate::context::Context;
+use crate::destination;
 use crate::failure::{Failure, is_closed};
 use crate::file::NewFile;
 use crate::place::{Place, Source};
@@ -56,29 +57,11 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result<(), Failure
     }
 }
 
-/// An image as docker is to call it: as it was typed, with a tag.
-fn repo_tag(typed: &str) -> Result<(String, String), Failure> {
-    let reference: oci::Reference = typed.strip_prefix("docker://").unwrap_or(typed).parse()?;
-    let name = typed.split('@').next().unwrap_or_default();
-    Ok(match (reference.digest(), reference.tag()) {
-        (Some(_), _) => (name.to_owned(), "i-was-a-digest".to_owned()),
-        (None, Some(tag)) => {
-            let repository = name.strip_suffix(&format!(":{tag}")).unwrap_or(name);
-            (repository.to_owned(), tag.to_string())
-        }
-        (None, None) => (name.to_owned(), Tag::latest().to_string()),
-    })
-}
-
 async fn tarball(context: &Context, images: &[String], path: &str) -> Result<(), Failure> {
-    let archive = if path == "-" {
-        NewArchive::tarball_stream(path, context.ui.writer()?)
-    } else {
-        NewArchive::tarball(path)?
-    };
+    let archive = destination::tarball(context, Path::new(path))?;
     let platform = context.settings.platform_or_default();
     for typed in images {
-        let (repository, tag) = repo_tag(typed)?;
+        let (repository, tag) = destination::docker_name(typed)?;
         let Source { store, selector, .. } = context.open(typed).await?;
         let image = transfer::select(&*store, &selector, &platform).await?;
         let archive = archive.clone().with_image(&image, format!("{repository}:{tag}"))?;
@@ -94,7 +77,7 @@ async fn legacy(context: &Context, images: &[String], path: &str) -> Result<(), 
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut legacy = Vec::new();
     for typed in images {
-        let name = repo_tag(typed)?;
+        let name = destination::docker_name(typed)?;
         let Source { store, selector, .. } = context.open(typed).await?;
         let manifest = transfer::select(&*store, &selector, &platform).await?;
         let export = Arc::new(Export {
