@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{Created, Edited, Packing};
+use image::{Created, Edited, LayerContent, NewLayer, Packing};
 use layer::Encoding;
 use oci::Selector;
 use store::Store;
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::destination;
 use crate::failure::{Failure, is_closed};
 use crate::place::{Place, Source};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 
 /// Where a changed image goes.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -69,6 +69,19 @@ impl Compress {
     pub(crate) fn packing(self) -> Packing {
         Packing::new(self.compression)
     }
+
+    /// Makes a layer, and shows how far that is. `total`: how many inflated bytes it has, where that is known.
+    pub(crate) async fn layer(
+        self,
+        context: &Context,
+        name: &str,
+        made_of: LayerContent,
+        total: Option<u64>,
+    ) -> Result<NewLayer, Failure> {
+        let packing = self.packing();
+        let _shown = progress::Packing::start(&context.ui, name, Arc::clone(&packing.packed), total);
+        Ok(NewLayer::pack(name.to_owned(), made_of, packing).await?)
+    }
 }
 
 /// The result of a change, on its way.
@@ -78,6 +91,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) from: Vec<&'a Place>,
     /// The name that was typed for it.
     pub(crate) to: &'a str,
+    /// What it is called in a layout if nothing is said: what it was called before.
+    pub(crate) own: Option<Selector>,
     /// Whether it is only to be found by its digest there.
     pub(crate) by_digest: bool,
     pub(crate) care: Care,
@@ -88,15 +103,16 @@ impl Delivery<'_> {
     pub(crate) async fn send(self, context: &Context) -> Result<(), Failure> {
         let place = context.place(self.to)?;
         let root = self.edited.root.digest();
+        let by_digest = self.by_digest || place.digest().is_some();
         let name = match &place {
-            _ if self.by_digest || place.digest().is_some() => root.into(),
+            _ if by_digest => root.into(),
             Place::Registry(reference) => reference.selector(),
-            Place::Layout(name) => name.selector().cloned().unwrap_or(root.into()),
+            Place::Layout(name) => name.selector().cloned().or(self.own.clone()).unwrap_or(root.into()),
             Place::Archive(name) => name.tag().map_or(root.into(), Into::into),
             Place::Directory(_) => root.into(),
             Place::Daemon(name) => name.tag().cloned().unwrap_or(oci::Tag::latest()).into(),
         };
-        let place = if self.by_digest || place.digest().is_some() { strip(place) } else { place };
+        let place = if by_digest { strip(place) } else { place };
         let destination = destination::open(context, &place, &self.from, Some(&name))?;
         let full = place.named(&name);
         let typed = if matches!(name, Selector::Digest(_)) { &full } else { self.to };

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use layer::{Compression, Decoder, Encoder, Encoding};
 use oci::{Algorithm, Digest, Hasher};
@@ -56,6 +57,8 @@ pub struct Packing {
     pub threads: NonZeroUsize,
     /// The folder for the temporary files of layers that are made. They have no name.
     pub folder: PathBuf,
+    /// How many inflated bytes have been packed so far, for whoever shows it.
+    pub packed: Arc<AtomicU64>,
 }
 
 impl Packing {
@@ -66,7 +69,7 @@ impl Packing {
     /// On all processors, into the system's folder for temporary files.
     pub fn new(encoding: Option<Encoding>) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { encoding, threads, folder: std::env::temp_dir() }
+        Self { encoding, threads, folder: std::env::temp_dir(), packed: Arc::default() }
     }
 
     fn encoding(&self) -> Encoding {
@@ -99,7 +102,7 @@ impl NewLayer {
                 }
                 // Kept as it comes, for its bytes come once.
                 let mut kept = packing.temporary()?;
-                let layer = keep(&name, reader, Some((&mut kept, &packing)))?;
+                let layer = keep(&name, reader, &packing, Some(&mut kept))?;
                 Ok(layer.in_file(kept))
             }
             Content::Files(files) => pack_files(&name, &files, &packing),
@@ -133,10 +136,10 @@ fn archive(name: &str, path: &Path, packing: &Packing) -> Result<NewLayer, Error
         Some(encoding) => encoding == Encoding::None && found == Compression::None,
     };
     match (kept, is_file) {
-        (true, true) => Ok(keep(name, reader, None)?.in_file(file)),
+        (true, true) => Ok(keep(name, reader, packing, None)?.in_file(file)),
         (true, false) => {
             let mut spool = packing.temporary()?;
-            let layer = keep(name, reader, Some((&mut spool, packing)))?;
+            let layer = keep(name, reader, packing, Some(&mut spool))?;
             Ok(layer.in_file(spool))
         }
         (false, _) => compress(name, reader, packing),
@@ -169,15 +172,10 @@ impl Known {
 }
 
 /// Reads an archive that stays as it is compressed, and copies it where it is wanted.
-fn keep(name: &str, reader: impl Read, copy: Option<(&mut File, &Packing)>) -> Result<Known, Error> {
-    let mut hashing =
-        Hashing { reader, hasher: Algorithm::Sha256.hasher(), size: 0, copy: None, failed: None };
-    let folder = copy.map(|(file, packing)| {
-        hashing.copy = Some(file);
-        packing
-    });
+fn keep(name: &str, reader: impl Read, packing: &Packing, copy: Option<&mut File>) -> Result<Known, Error> {
+    let hashing = Hashing { reader, hasher: Algorithm::Sha256.hasher(), size: 0, copy, failed: None };
     let mut reader = BufReader::with_capacity(BUFFER, hashing);
-    let mut inflated = Digesting(Algorithm::Sha256.hasher());
+    let mut inflated = Digesting(Algorithm::Sha256.hasher(), &packing.packed);
     let outcome = Decoder::new(&mut reader)
         .map_err(|source| layer::Error::Read { offset: 0, source })
         .and_then(|decoder| {
@@ -185,7 +183,7 @@ fn keep(name: &str, reader: impl Read, copy: Option<(&mut File, &Packing)>) -> R
             layer::copy_tar(decoder, &mut inflated).map(|_| compression)
         });
     let Hashing { hasher, size, failed, .. } = reader.into_inner();
-    if let (Some(source), Some(packing)) = (failed, folder) {
+    if let Some(source) = failed {
         return Err(packing.failed(source));
     }
     let compression = outcome.map_err(|source| unfit(name, source))?;
@@ -228,6 +226,7 @@ struct Sink {
     inflated: Hasher,
     encoder: Encoder<Out>,
     encoding: Encoding,
+    packed: Arc<AtomicU64>,
 }
 
 /// Where compressed bytes go.
@@ -243,7 +242,8 @@ impl Sink {
         let encoding = packing.encoding();
         let encoder =
             Encoder::new(out, encoding, packing.threads).map_err(|source| packing.failed(source))?;
-        Ok(Self { inflated: Algorithm::Sha256.hasher(), encoder, encoding })
+        let packed = Arc::clone(&packing.packed);
+        Ok(Self { inflated: Algorithm::Sha256.hasher(), encoder, encoding, packed })
     }
 
     fn finish(self, packing: &Packing) -> Result<NewLayer, Error> {
@@ -264,6 +264,7 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.encoder.write(bytes)?;
         self.inflated.update(&bytes[..written]);
+        self.packed.fetch_add(written as u64, Ordering::Relaxed);
         Ok(written)
     }
 
@@ -311,12 +312,13 @@ impl<R: Read> Read for Hashing<'_, R> {
     }
 }
 
-/// Hashes what is written.
-struct Digesting(Hasher);
+/// Hashes what is written, and counts it.
+struct Digesting<'a>(Hasher, &'a AtomicU64);
 
-impl Write for Digesting {
+impl Write for Digesting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
+        self.1.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes.len())
     }
 

@@ -93,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         None => None,
     };
     let append = Append {
-        layers: layers(&args, created).await?,
+        layers: layers(context, &args, created).await?,
         annotate: args.set_base_image_annotations && base.is_some(),
         base_name: base.as_ref().and_then(|base| match &base.place {
             Place::Registry(reference) if reference.digest().is_none() => Some(reference.to_string()),
@@ -120,6 +120,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         edited,
         from: base.iter().map(|base| &base.place).collect(),
         to: &args.new_tag,
+        own: None,
         by_digest: false,
         care: args.care,
     };
@@ -129,24 +130,29 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     }
 }
 
-async fn layers(args: &Args, created: Option<Created>) -> Result<Vec<NewLayer>, Failure> {
+async fn layers(context: &Context, args: &Args, created: Option<Created>) -> Result<Vec<NewLayer>, Failure> {
     let mut layers = Vec::new();
     let given = words::all(&args.new_layer);
     for path in given.map_err(|problem| Failure::new(format_args!("--new_layer: {problem}")))? {
         layers.push(if Path::new(&path).is_dir() {
-            files(args, &path, "/", created).await?
+            files(context, args, (&path, "/"), created).await?
         } else {
-            mutate::layer(&path, args.compress).await?
+            mutate::layer(context, &path, args.compress).await?
         });
     }
     for word in &args.add {
         let (source, target) = word.rsplit_once(':').unwrap_or((word, "/"));
-        layers.push(files(args, source, target, created).await?);
+        layers.push(files(context, args, (source, target), created).await?);
     }
     Ok(layers)
 }
 
-async fn files(args: &Args, source: &str, target: &str, time: Option<Created>) -> Result<NewLayer, Failure> {
+async fn files(
+    context: &Context,
+    args: &Args,
+    (source, target): (&str, &str),
+    time: Option<Created>,
+) -> Result<NewLayer, Failure> {
     let Owner(user, group) = args.chown;
     let files = Files {
         source: source.into(),
@@ -155,5 +161,5 @@ async fn files(args: &Args, source: &str, target: &str, time: Option<Created>) -
         mode: args.mode.map(|mode| mode.0),
         time,
     };
-    Ok(NewLayer::pack(source.to_owned(), LayerContent::Files(files), args.compress.packing()).await?)
+    args.compress.layer(context, source, LayerContent::Files(files), None).await
 }

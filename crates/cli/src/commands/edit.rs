@@ -158,6 +158,7 @@ async fn send(
         edited,
         from: vec![&source.place],
         to: target.tag.as_deref().unwrap_or(image),
+        own: target.tag.is_none().then(|| source.selector.clone()),
         by_digest: false,
         care: target.care,
     };

@@ -7,7 +7,7 @@ use crate::change::{self, Compress, Delivery, Target, Time};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::place::Source;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 
 /// Make one layer of all layers of an image
 ///
@@ -42,6 +42,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         None => None,
     };
     let progress = Arc::new(Progress::read(context.ui.clone()));
+    let packing = packing(args.compress);
+    let packed = Arc::clone(&packing.packed);
     let flatten = Flatten {
         export: Arc::new(Export {
             store: Arc::clone(&source.store),
@@ -49,19 +51,22 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             spool_folder: std::env::temp_dir(),
             spool_limit: args.spool_limit,
         }),
-        packing: packing(args.compress),
+        packing,
         above,
         created: args.time.created(context)?,
         turn: tokio::sync::Mutex::default(),
     };
     let root = source.store.manifest(&source.selector).await?;
     let platform = context.settings.platform();
+    let shown = progress::Packing::start(&context.ui, &args.image, packed, None);
     let edited = image::edit(Arc::clone(&source.store), root, platform, &flatten).await;
+    drop(shown);
     progress.end(edited.is_ok());
     let delivery = Delivery {
         edited: edited?,
         from: vec![&source.place],
         to: args.target.tag.as_deref().unwrap_or(&args.image),
+        own: args.target.tag.is_none().then(|| source.selector.clone()),
         by_digest: false,
         care: args.target.care,
     };

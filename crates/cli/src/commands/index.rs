@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use image::Addition;
-use oci::{Index, Manifest, Platform, View};
+use oci::{Index, Manifest, Platform, Selector, View};
 
 use crate::change::{self, Delivery, Target};
 use crate::context::Context;
@@ -82,12 +82,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 async fn append(context: &Context, args: Append) -> Result<(), Failure> {
     let manifests = crate::words::all(&args.manifest);
     let manifests = manifests.map_err(|problem| Failure::new(format_args!("--manifest: {problem}")))?;
-    let (store, root, mut from) = if let Some(index) = &args.index {
+    let (store, root, own, mut from) = if let Some(index) = &args.index {
         let Source { store, selector, place } =
             change::open(context, index, args.target.tag.as_deref()).await?;
         let root = store.manifest(&selector).await?;
         index_view(index, &root)?;
-        (store, root, vec![place])
+        (store, root, Some(selector), vec![place])
     } else {
         if args.target.tag.is_none() {
             return Err(Failure::new("there is neither an index to extend nor a name for a new one")
@@ -95,7 +95,7 @@ async fn append(context: &Context, args: Append) -> Result<(), Failure> {
         }
         context.ui.log("base unspecified, using empty index");
         let (store, root) = image::empty_index(args.docker_empty_base)?;
-        (store, root, Vec::new())
+        (store, root, None, Vec::new())
     };
     let mut additions = Vec::new();
     for image in args.images.iter().chain(&manifests) {
@@ -108,7 +108,7 @@ async fn append(context: &Context, args: Append) -> Result<(), Failure> {
         from.push(place);
     }
     let edited = image::append_to_index(store, &root, additions, args.flatten).await?;
-    send(context, edited, &from, args.index.as_deref(), &args.target).await
+    send(context, edited, &from, (args.index.as_deref(), own), &args.target).await
 }
 
 async fn filter(context: &Context, args: Filter) -> Result<(), Failure> {
@@ -128,7 +128,7 @@ async fn filter(context: &Context, args: Filter) -> Result<(), Failure> {
         image::Error::NothingToChange(_) => nothing_left(&args.index, &root),
         error => error.into(),
     })?;
-    send(context, edited, &[place], Some(&args.index), &args.target).await
+    send(context, edited, &[place], (Some(&args.index), Some(selector)), &args.target).await
 }
 
 /// That a filter would leave nothing.
@@ -145,7 +145,7 @@ async fn send(
     context: &Context,
     edited: image::Edited,
     from: &[Place],
-    index: Option<&str>,
+    (index, own): (Option<&str>, Option<Selector>),
     target: &Target,
 ) -> Result<(), Failure> {
     let delivery = Delivery {
@@ -153,6 +153,7 @@ async fn send(
         from: from.iter().collect(),
         // One of them is there.
         to: target.tag.as_deref().or(index).unwrap_or_default(),
+        own: own.filter(|_| target.tag.is_none()),
         by_digest: false,
         care: target.care,
     };

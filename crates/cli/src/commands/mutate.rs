@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::{LayerContent, Mutation, NewLayer, Setting};
@@ -84,6 +84,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         edited,
         from: vec![&source.place],
         to: args.repo.as_deref().or(args.tag.as_deref()).unwrap_or(&args.image),
+        own: elsewhere.is_none().then(|| source.selector.clone()),
         by_digest: args.repo.is_some(),
         care: args.care,
     };
@@ -103,7 +104,7 @@ async fn mutation(context: &Context, args: &Args) -> Result<Mutation, Failure> {
     };
     let mut layers = Vec::new();
     for path in words::all(&args.append).map_err(given("append"))? {
-        layers.push(layer(&path, args.compress).await?);
+        layers.push(layer(context, &path, args.compress).await?);
     }
     Ok(Mutation {
         annotations: words::settings(&args.annotation).map_err(given("annotation"))?,
@@ -126,10 +127,13 @@ async fn mutation(context: &Context, args: &Args) -> Result<Mutation, Failure> {
 }
 
 /// A layer that is in a file, or comes through standard input.
-pub(super) async fn layer(path: &str, compress: Compress) -> Result<NewLayer, Failure> {
-    let (name, content) = match path {
+pub(super) async fn layer(context: &Context, path: &str, compress: Compress) -> Result<NewLayer, Failure> {
+    let (name, made_of) = match path {
         "-" => ("standard input", LayerContent::Stream(Box::new(std::io::stdin()))),
         path => (path, LayerContent::Archive(path.into())),
     };
-    Ok(NewLayer::pack(name.to_owned(), content, compress.packing()).await?)
+    // What is compressed has more bytes than its file.
+    let plain = Path::new(path).extension().is_some_and(|extension| extension == "tar");
+    let file = std::fs::metadata(path).ok().filter(|file| plain && file.is_file());
+    compress.layer(context, name, made_of, file.map(|file| file.len())).await
 }

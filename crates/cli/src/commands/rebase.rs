@@ -77,6 +77,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         edited,
         from: vec![&source.place, &new.place],
         to,
+        own: target.is_none().then(|| source.selector.clone()),
         by_digest: false,
         care: args.target.care,
     };

@@ -5,6 +5,7 @@ mod choice;
 mod document;
 mod lines;
 mod notes;
+mod packing;
 mod plain;
 mod speed;
 mod tally;
@@ -19,6 +20,7 @@ use store::{Event, Observer};
 pub(crate) use choice::{Choice, Shown};
 pub(crate) use document::Document;
 pub(crate) use notes::Notes;
+pub(crate) use packing::Packing;
 
 use crate::ui::Ui;
 use bars::Bars;
