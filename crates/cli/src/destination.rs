@@ -69,7 +69,7 @@ pub(crate) fn docker_name(typed: &str) -> Result<(String, String), Failure> {
     let reference: Reference = typed.parse()?;
     let name = typed.split('@').next().unwrap_or_default();
     Ok(match (reference.digest(), reference.tag()) {
-        (Some(_), _) => (name.to_owned(), "i-was-a-digest".to_owned()),
+        (Some(_), _) => (reference.repository().to_string(), "i-was-a-digest".to_owned()),
         (None, Some(tag)) => {
             let repository = name.strip_suffix(&format!(":{tag}")).unwrap_or(name);
             (repository.to_owned(), tag.to_string())

@@ -1,11 +1,11 @@
-//! Archives as docker wrote them before its version 1.10: a directory for each layer, with the inflated archive in it (docker,
+//! Archives as docker wrote them before its version 1.10: a folder for each layer, with the inflated archive in it (docker,
 //! image/spec/v1.md; moby, image/tarexport).
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
 
-use layer::{Item, Metadata, TarWriter};
+use layer::{Metadata, TarWriter};
 use oci::{Algorithm, Digest, ImageConfig, ImageManifest, Manifest, View};
 use serde_json::json;
 
@@ -105,14 +105,13 @@ impl Archive {
             return Ok(());
         }
         self.written.push(id.to_owned());
-        self.tar.begin(id.as_bytes(), &Metadata::new(0o755), Item::Directory)?;
-        self.whole(&format!("{id}/VERSION"), b"1.0")?;
-        self.whole(&format!("{id}/json"), about.as_bytes())?;
         let name = format!("{id}/layer.tar");
         let Some(file) = file else { return Err(io::ErrorKind::NotFound.into()) };
         let size = file.metadata()?.len();
         file.rewind()?;
-        self.tar.file(name.as_bytes(), &Metadata::new(0o644), size, file.take(size))
+        self.tar.file(name.as_bytes(), &Metadata::new(0o644), size, file.take(size))?;
+        self.whole(&format!("{id}/json"), about.as_bytes())?;
+        self.whole(&format!("{id}/VERSION"), b"1.0")
     }
 
     /// A small file, once.

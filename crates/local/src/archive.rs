@@ -151,6 +151,16 @@ impl Archive {
         Ok(Self { inner: inner.into() })
     }
 
+    /// The `index.json` of an OCI image layout, byte for byte: it is an index itself. `None` if the archive is no layout.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn index_json(&self) -> Result<Option<Bytes>, StoreError> {
+        let index = self.inner.table.find(make::MARKER).and_then(|_| self.inner.table.find(INDEX));
+        let read = index.map(|index| index.whole(INDEX_LIMIT).map(Bytes::from)).transpose();
+        read.map_err(|error| error.doing(format!("looking into {self}")))
+    }
+
     /// The names that images have, as they are written: tags, and whole references.
     pub fn named_images(&self) -> Vec<(String, Digest)> {
         self.inner.index.names().map(|(name, digest)| (name.to_owned(), digest)).collect()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
@@ -110,6 +111,19 @@ impl Layout {
     #[must_use]
     pub fn with_name(self, name: String) -> Self {
         Self { name: Some(name), ..self }
+    }
+
+    /// `index.json`, byte for byte: it is an index itself.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](store::Kind::Invalid) if there is none, or it is too large.
+    pub fn index_json(&self) -> Result<Bytes, StoreError> {
+        let read = || {
+            let missing = || Error::Index { path: self.index_path(), reason: "it is missing".to_owned() };
+            let mut file = self.folder()?.read(INDEX)?.ok_or_else(missing)?;
+            content::whole(&mut file, &self.index_path(), INDEX_LIMIT)
+        };
+        read().map(Bytes::from).map_err(|error| error.doing(self.doing("looking into")))
     }
 
     /// The names that manifests have, as they are written: tags, and whole references.

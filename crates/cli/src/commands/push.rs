@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::Overlay;
-use local::{Archive, ArchiveFormat, Directory, Layout, LayoutName, Wanted};
+use local::{Archive, ArchiveFormat, Directory, Layout};
 use oci::{Digest, Manifest, MediaType, Reference, Selector, Tag};
 use store::Store;
 use transfer::{Options, Transfer};
@@ -63,10 +63,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     if args.all {
         // The parser demands it.
         let prefix = args.to.as_deref().unwrap_or_default();
-        for (name, digest) in bundle.names(&args.path)? {
-            let to = below(prefix, &name)?;
+        let targets = targets(prefix, bundle.names(&args.path)?)?;
+        for (to, digest) in targets {
             let copy = Copy { store: bundle.store(), root: digest.into(), tags: &[] };
-            pushed.push(copy.to(context, &to).await?);
+            let copied = copy.to(context, &to).await;
+            if let (Err(_), Some(file)) = (&copied, &args.image_refs) {
+                // What is there by now is told all the same.
+                write_refs(file, &pushed.join("\n"))?;
+            }
+            pushed.push(copied?);
         }
     } else {
         let (store, root) = bundle.choose(&args)?;
@@ -86,6 +91,9 @@ fn parse(tag: &str) -> Result<Tag, Failure> {
             .hint("-t takes a tag alone, such as `v1`")
     })
 }
+
+/// What is pushed, and where it is.
+type Chosen = (Arc<dyn Store>, Selector);
 
 impl Bundle {
     async fn open(context: &Context, path: &str) -> Result<Self, Failure> {
@@ -133,9 +141,10 @@ impl Bundle {
     }
 
     /// The one that is meant.
-    fn choose(&self, args: &Args) -> Result<(Arc<dyn Store>, Selector), Failure> {
-        if args.index {
-            return self.whole(&args.path);
+    fn choose(&self, args: &Args) -> Result<Chosen, Failure> {
+        // What is no layout has one image, as crane takes it.
+        if let (true, Some(whole)) = (args.index, self.whole()?) {
+            return Ok(whole);
         }
         let store = self.store();
         let selector = match (self, &args.name) {
@@ -158,18 +167,21 @@ impl Bundle {
         if let Ok(digest) = name.parse::<Digest>() {
             return Ok(digest.into());
         }
-        match self {
-            Self::Archive(archive) => Ok(archive.find(Some(&Wanted::Name(name.to_owned())))?),
-            Self::Layout(layout) => {
-                let names = layout.named_images()?;
-                if let Some((_, digest)) = names.iter().find(|(known, _)| known == name) {
-                    return Ok((*digest).into());
-                }
-                let typed: LayoutName = format!("{path}:{name}").parse()?;
-                typed.selector().cloned().ok_or_else(|| Failure::new(format_args!("{name:?} is no name")))
-            }
-            Self::Image(_, selector) => Ok(selector.clone()),
+        let names = self.names(path)?;
+        let meant: Option<Reference> = name.parse().ok();
+        let same = |known: &str| {
+            known == name || Tag::new(known).is_err() && meant.is_some() && known.parse().ok() == meant
+        };
+        if let Some((_, digest)) = names.iter().find(|(known, _)| same(known)) {
+            return Ok((*digest).into());
         }
+        let tag = Tag::new(name).ok().filter(|_| matches!(self, Self::Layout(_)));
+        if let Some(tag) = tag {
+            return Ok(tag.into());
+        }
+        let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        Err(Failure::new(format_args!("{path} has nothing that is called {name}"))
+            .hint(format!("it has {}", names.join(", "))))
     }
 
     /// That there is more than one image.
@@ -190,22 +202,36 @@ impl Bundle {
     }
 
     /// All that a layout lists, as an index.
-    fn whole(&self, path: &str) -> Result<(Arc<dyn Store>, Selector), Failure> {
-        let Self::Layout(layout) = self else {
-            return Err(Failure::new(format_args!(
-                "{path} is no OCI layout directory, whose index --index pushes"
-            ))
-            .hint("leave out --index"));
+    fn whole(&self) -> Result<Option<Chosen>, Failure> {
+        let text = match self {
+            Self::Layout(layout) => Some(layout.index_json()?),
+            Self::Archive(archive) => archive.index_json()?,
+            Self::Image(..) => None,
         };
-        let file = Path::new(path).join("index.json");
-        let bytes = std::fs::read(&file)
-            .map_err(|error| Failure::new(format_args!("reading {}: {error}", file.display())))?;
-        let index = Manifest::new(bytes.into(), Some(MediaType::OCI_INDEX)).map_err(Failure::new)?;
-        let mut store = Overlay::over(Arc::new(layout.clone()));
+        let Some(text) = text else { return Ok(None) };
+        let index = Manifest::new(text, Some(MediaType::OCI_INDEX)).map_err(Failure::new)?;
+        let mut store = Overlay::over(self.store());
         let selector = index.digest().into();
         store.add_manifest(index);
-        Ok((Arc::new(store), selector))
+        Ok(Some((Arc::new(store), selector)))
     }
+}
+
+/// Where the images of a bundle go: no two of them to one place.
+fn targets(prefix: &str, names: Vec<(String, Digest)>) -> Result<Vec<(String, Digest)>, Failure> {
+    let mut targets: Vec<(String, Digest)> = Vec::new();
+    for (name, digest) in names {
+        let to = below(prefix, &name)?;
+        match targets.iter().find(|(known, _)| *known == to) {
+            Some((_, known)) if *known == digest => {}
+            Some(_) => {
+                return Err(Failure::new(format_args!("two images would go to {to}; nothing was pushed"))
+                    .hint("push them one by one, with --ref"));
+            }
+            None => targets.push((to, digest)),
+        }
+    }
+    Ok(targets)
 }
 
 /// Where an image of a bundle goes.

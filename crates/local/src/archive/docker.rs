@@ -227,8 +227,10 @@ pub(super) fn parts(image: &Manifest) -> Result<(Digest, Vec<Digest>), Error> {
 
 /// `manifest.json` of a tarball.
 pub(super) fn list_of_tarball(images: &[Listed]) -> Vec<u8> {
+    let mut images: Vec<&Listed> = images.iter().collect();
+    images.sort_by(|one, other| one.names.cmp(&other.names));
     let list: Vec<serde_json::Value> = images
-        .iter()
+        .into_iter()
         .map(|Listed { names, config, layers, .. }| {
             serde_json::json!({
                 "Config": config.to_string(),
