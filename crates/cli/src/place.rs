@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hoist::Place;
+pub(crate) use hoist::Place;
 use local::{Archive, Directory, Layout};
 use oci::{Reference, Selector, Tag};
 use store::Store;
