@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::failure::Failure;
-use crate::place::{Place, Source};
+use crate::place::{self, Place, Source};
 use crate::progress::Notes;
 use crate::root::Root;
 use crate::settings::Settings;
@@ -147,12 +147,12 @@ impl Context {
 
     /// Takes apart what was typed.
     pub(crate) fn place(&self, typed: &str) -> Result<Place, Failure> {
-        Place::parse(typed, self.settings.crane)
+        place::parse(typed, self.settings.crane)
     }
 
     /// Takes apart what was typed and opens it to read from.
     pub(crate) async fn open(&self, typed: &str) -> Result<Source, Failure> {
-        self.place(typed)?.open(self).await
+        Source::open(self.place(typed)?, self).await
     }
 
     /// The docker daemon of this machine, or that of `$DOCKER_HOST`.

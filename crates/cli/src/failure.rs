@@ -255,9 +255,13 @@ impl From<local::ArchiveNameError> for Failure {
     }
 }
 
-impl From<local::LayoutNameError> for Failure {
-    fn from(error: local::LayoutNameError) -> Self {
-        Self::new(error)
+impl From<hoist::PlaceError> for Failure {
+    fn from(error: hoist::PlaceError) -> Self {
+        let failure = Self::new(&error);
+        match error {
+            hoist::PlaceError::DaemonDigest(_) => failure.hint("it knows images by name and tag"),
+            _ => failure,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 use layer::{Bodies, Table};
 use oci::{Descriptor, Digest, ImageManifest, Manifest, View};
-use store::{Event, Observer, Store};
+use store::{Event, Observer, Silent, Store};
 
 use crate::Error;
 use crate::feed::{self, fill};
@@ -44,6 +44,16 @@ impl std::fmt::Debug for Export {
 impl Export {
     /// Room for the inflated layers unless told otherwise: 64 GiB.
     pub const DEFAULT_SPOOL_LIMIT: u64 = 64 << 30;
+
+    /// Reads from a repository, with the usual room in the system's folder for temporary files, and tells nobody.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            observer: Arc::new(Silent),
+            spool_folder: std::env::temp_dir(),
+            spool_limit: Self::DEFAULT_SPOOL_LIMIT,
+        }
+    }
 }
 
 /// Writes the merged file system of an image (image specification, layer.md, "Applying Changesets"): parents first,

@@ -39,6 +39,11 @@ pub(crate) enum FilesError {
 }
 
 impl Files {
+    /// A file or directory as it is here, but owned by root and from 1970.
+    pub fn new(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+        Self { source: source.into(), target: target.into(), owner: (0, 0), mode: None, time: None }
+    }
+
     /// Writes the archive: the directories above, and then all in the order of the names' bytes.
     pub(crate) fn write(&self, out: impl Write) -> Result<(), FilesError> {
         let target = self.path()?;

@@ -30,6 +30,13 @@ pub struct Flatten {
     pub turn: Mutex<()>,
 }
 
+impl Flatten {
+    /// Makes one layer of all layers of the images that `export` reads.
+    pub fn new(export: Export, packing: Packing) -> Self {
+        Self { export: Arc::new(export), packing, above: None, created: None, turn: Mutex::default() }
+    }
+}
+
 #[async_trait]
 impl Edit for Flatten {
     async fn image(&self, draft: &mut Draft) -> Result<(), Error> {

@@ -44,6 +44,11 @@ pub enum Setting {
 }
 
 impl Setting {
+    /// A key and its value.
+    pub fn set(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self::Set(key.into(), value.into())
+    }
+
     /// The key.
     pub fn key(&self) -> &str {
         match self {

@@ -43,6 +43,13 @@ pub struct Daemon {
 #[error("docker-daemon: reaches a socket of this machine only, and DOCKER_HOST is {0}")]
 pub struct DaemonAddressError(String);
 
+/// That of this machine.
+impl Default for Daemon {
+    fn default() -> Self {
+        Self { socket: SOCKET.into() }
+    }
+}
+
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 impl Daemon {
@@ -51,14 +58,10 @@ impl Daemon {
     /// # Errors
     /// If it is not `unix://` and a path.
     pub fn at(address: Option<&str>) -> Result<Self, DaemonAddressError> {
-        let socket = match address.filter(|address| !address.is_empty()) {
-            None => SOCKET,
-            Some(address) => {
-                let path = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
-                path.ok_or_else(|| DaemonAddressError(address.to_owned()))?
-            }
-        };
-        Ok(Self { socket: socket.into() })
+        let Some(address) = address.filter(|address| !address.is_empty()) else { return Ok(Self::default()) };
+        let path = address.strip_prefix("unix://").filter(|path| path.starts_with('/'));
+        let path = path.ok_or_else(|| DaemonAddressError(address.to_owned()))?;
+        Ok(Self { socket: path.into() })
     }
 
     /// Has an image saved, and opens what comes: an archive in a temporary file.

@@ -46,6 +46,13 @@ impl Client {
     }
 }
 
+/// With the usual settings, and without credentials.
+impl Default for Client {
+    fn default() -> Self {
+        Self::new(Options::default(), Keychain::default())
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("options", &self.shared.options).finish_non_exhaustive()

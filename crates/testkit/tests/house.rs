@@ -11,7 +11,7 @@ use serde_json::Value;
 type Names = BTreeSet<String>;
 
 /// Every crate of the workspace, and the crates of the workspace that it may stand on.
-const FLOORS: [(&str, &[&str]); 11] = [
+const FLOORS: [(&str, &[&str]); 12] = [
     ("hoist-oci", &[]),
     ("hoist-store", &["hoist-oci"]),
     ("hoist-layer", &["hoist-oci"]),
@@ -21,6 +21,19 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("hoist-local", &["hoist-oci", "hoist-store", "hoist-layer"]),
     ("hoist-transfer", &["hoist-oci", "hoist-store"]),
     ("hoist-image", &["hoist-oci", "hoist-store", "hoist-layer", "hoist-transfer"]),
+    (
+        "hoist",
+        &[
+            "hoist-oci",
+            "hoist-store",
+            "hoist-layer",
+            "hoist-auth",
+            "hoist-registry",
+            "hoist-local",
+            "hoist-transfer",
+            "hoist-image",
+        ],
+    ),
     (
         "hoist-cli",
         &[
@@ -33,6 +46,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
             "hoist-local",
             "hoist-transfer",
             "hoist-image",
+            "hoist",
         ],
     ),
     ("hoist-testkit", &["hoist-oci", "hoist-server"]),

@@ -2,6 +2,7 @@ use futures_util::TryStreamExt;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::place;
 
 /// Print a blob of a repository
 ///
@@ -19,7 +20,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         return Err(Failure::new(format_args!("a blob is named by its digest: {} has none", args.blob))
             .hint("write REPOSITORY@sha256:…, as `hoist manifest` shows it"));
     };
-    let store = place.open(context).await?.store;
+    let store = place::store(&place, context).await?;
     let blob = store.resolve_blob(&digest).await?;
     let mut bytes = store::verified(store.read(&blob, 0..blob.size).await?, &blob);
     while let Some(piece) = bytes.try_next().await? {

@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         let context = context.clone();
         async move {
             let source = match image {
-                Meant::Place(place) => place.open(&context).await?,
+                Meant::Place(place) => Source::open(place, &context).await?,
                 Meant::Source(source) => source,
             };
             describe(&context, source).await

@@ -52,7 +52,7 @@ async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Re
     } else {
         context.place(&args.image)?
     };
-    let Source { store, selector, .. } = place.open(context).await?;
+    let Source { store, selector, .. } = Source::open(place, context).await?;
     let platform = context.settings.platform_or_default();
     let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));

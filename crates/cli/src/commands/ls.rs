@@ -9,7 +9,7 @@ use oci::Tag;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::place::Place;
+use crate::place;
 use crate::versions::{Range, Version};
 
 /// List the tags in a repository
@@ -55,12 +55,12 @@ enum Sort {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let place = Place::parse_repository(&args.repository, context.settings.crane)?;
+    let place = place::parse_repository(&args.repository, context.settings.crane)?;
     let shown = |tag: &Tag| {
         if args.full_ref { place.named(&tag.clone().into()) } else { tag.to_string() }
     };
     let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
-    let store = place.store(context).await?;
+    let store = place::store(&place, context).await?;
     let mut pages = store.tags();
     let mut listed = 0;
     let mut all = Vec::new();

@@ -6,7 +6,7 @@ use oci::Manifest;
 use crate::change::{self, Delivery, Target, Time};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::place::{Place, Source};
+use crate::place::{self, Place, Source};
 
 /// Put the layers of an image on another base
 ///
@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             let Source { store, selector, .. } = context.open(old).await?;
             OldBase::Given(Base::find(store, &selector).await?)
         }
-        None => OldBase::Noted(context.place(&noted(&note))?.store(context).await?),
+        None => OldBase::Noted(place::store(&context.place(&noted(&note))?, context).await?),
     };
     let new_name = args.new_base.clone().unwrap_or_else(|| noted(&note));
     let new = context.open(&new_name).await?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::place::Place;
+use crate::place::{Place, Source};
 use crate::progress::Progress;
 
 /// Check that an image is complete and is what it says
@@ -93,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 
 async fn check(context: &Context, typed: String, place: Place, fast: bool) -> Result<Checked, Failure> {
     // What a cache has says nothing of what is there.
-    let source = place.open(&context.without_cache()).await?;
+    let source = Source::open(place, &context.without_cache()).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut validation = Validation::new(Arc::clone(&source.store), Arc::clone(&progress) as _);
     validation.fast = fast;

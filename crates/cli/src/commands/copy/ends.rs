@@ -9,7 +9,7 @@ use store::Store;
 use crate::context::Context;
 use crate::destination;
 use crate::failure::Failure;
-use crate::place::{Place, Source};
+use crate::place::{self, Place, Source};
 
 /// The two ends of a copy.
 pub(super) struct Ends {
@@ -23,7 +23,7 @@ impl Ends {
     /// Opens both, each with what counts for its side.
     pub(super) async fn open(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
         let ([source, _], [from, to]) = (contexts, places);
-        let Source { store, selector, .. } = from.clone().open(source).await?;
+        let Source { store, selector, .. } = Source::open(from.clone(), source).await?;
         let name = match to {
             Place::Registry(reference) => reference.selector(),
             Place::Layout(name) => match name.selector() {
@@ -55,7 +55,7 @@ impl Ends {
 
     /// Opens both, for all tags.
     pub(super) async fn open_all(contexts: [&Context; 2], places: [&Place; 2]) -> Result<Self, Failure> {
-        let source = places[0].store(contexts[0]).await?;
+        let source = place::store(places[0], contexts[0]).await?;
         Ok(Self {
             destination: destination::open(contexts[1], places[1], &[places[0]], None)?,
             source,
