@@ -2,11 +2,10 @@
 //! image-layout.md and image-index.md).
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use oci::json::{List, Object};
 use oci::{Descriptor, Digest, MediaType, Reference, Tag};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The name of an entry (image specification, "Pre-Defined Annotation Keys"): a tag, or a whole reference.
@@ -20,9 +19,8 @@ const MANIFESTS: &str = "manifests";
 /// A layout's list of manifests.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// All fields but the list, and where among them the list stands.
-    fields: Fields,
-    place: usize,
+    /// All of it, with the list as it was read.
+    document: Object,
     entries: Vec<Entry>,
 }
 
@@ -56,44 +54,28 @@ pub(crate) enum Found<'a> {
 impl Index {
     /// An index without entries.
     pub(crate) fn new() -> Self {
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap_or_default();
-        let fields = [
-            ("schemaVersion".to_owned(), raw("2")),
-            ("mediaType".to_owned(), raw(&format!("\"{}\"", MediaType::OCI_INDEX))),
-        ];
-        Self { place: fields.len(), fields: Fields(fields.into()), entries: Vec::new() }
+        let text = format!(r#"{{"schemaVersion":2,"mediaType":"{}"}}"#, MediaType::OCI_INDEX);
+        // It is an object, and the media type has nothing to be escaped.
+        Self { document: Object::parse(text.as_bytes()).unwrap_or_default(), entries: Vec::new() }
     }
 
     /// Reads the file.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let invalid = |error: serde_json::Error| error.to_string();
-        let mut fields: Fields = serde_json::from_slice(bytes).map_err(invalid)?;
-        let lists = fields.0.iter().filter(|(key, _)| key == MANIFESTS).count();
-        if lists > 1 {
-            return Err(format!("{MANIFESTS} stands there {lists} times"));
-        }
-        let place = fields.0.iter().position(|(key, _)| key == MANIFESTS);
-        let list = place.map(|place| fields.0.remove(place).1);
+        let document = Object::parse(bytes).map_err(invalid)?;
         // Go writes an empty list as `null`.
-        let list: Option<Vec<Box<RawValue>>> = match &list {
-            Some(list) => serde_json::from_str(list.get()).map_err(invalid)?,
-            None => None,
-        };
+        let list: Option<Vec<Box<RawValue>>> = document.read(MANIFESTS).map_err(invalid)?;
         let entries = list.unwrap_or_default().into_iter().map(Entry::new).collect();
-        Ok(Self { place: place.unwrap_or(fields.0.len()), fields, entries })
+        Ok(Self { document, entries })
     }
 
     /// The file, with every field and every entry as it was written.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let entries: Vec<&RawValue> = self.entries.iter().map(|entry| &*entry.raw).collect();
-        let list = serde_json::value::to_raw_value(&entries)?;
-        let mut fields: Vec<(&str, &RawValue)> =
-            self.fields.0.iter().map(|(key, value)| (key.as_str(), &**value)).collect();
-        fields.insert(self.place, (MANIFESTS, &*list));
-        let mut bytes = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut bytes);
-        serde::Serializer::collect_map(&mut serializer, fields)?;
-        Ok(bytes)
+        let mut document = self.document.clone();
+        let mut list = List::default();
+        self.entries.iter().try_for_each(|entry| list.push(&entry.raw))?;
+        document.set(MANIFESTS, &list)?;
+        Ok(document.to_string().into_bytes())
     }
 
     /// Why an entry is no descriptor that hoist can work with, if there is such a one.
@@ -259,34 +241,6 @@ impl Entry {
             Err(_) => name.parse::<Reference>().ok()?.tag().cloned(),
         };
         self.name.as_deref().and_then(of).or_else(|| self.containerd.as_deref().and_then(of))
-    }
-}
-
-/// The fields of an object, in its order.
-#[derive(Debug)]
-struct Fields(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-
-        impl<'de> Visitor<'de> for Each {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Each)
     }
 }
 
