@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::{Created, Edited, Packing};
 use layer::Encoding;
-use oci::{Reference, Selector};
+use oci::{Descriptor, Reference, Selector};
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -83,6 +83,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) to: &'a str,
     /// Whether it is only to be found by its digest there.
     pub(crate) by_digest: bool,
+    /// What the name stood for a moment ago, if it has been asked.
+    pub(crate) before: Option<Descriptor>,
     pub(crate) care: Care,
 }
 
@@ -103,7 +105,8 @@ impl Delivery<'_> {
         let destination = destination::open(context, &place, &self.from, Some(&name))?;
         let full = place.named(&name);
         let typed = if matches!(name, Selector::Digest(_)) { &full } else { self.to };
-        copy(context, self.edited, destination, [&full, typed], &name, self.care).await?;
+        let options = Options { there: self.before, ..options(context, self.care) };
+        copy(context, self.edited, destination, [&full, typed], &name, options).await?;
         context.ui.println(&place.named(&root.into()))
     }
 
@@ -121,7 +124,8 @@ impl Delivery<'_> {
         let name = docker_name.as_ref().map_or(self.edited.root.digest().into(), Reference::selector);
         let destination = destination::file_for_docker(context, file, docker_name.as_ref(), &name)?;
         let full = format!("docker-archive:{}:{name}", file.display());
-        copy(context, self.edited, destination, [&full, &typed], &name, self.care).await
+        let options = options(context, self.care);
+        copy(context, self.edited, destination, [&full, &typed], &name, options).await
     }
 }
 
@@ -137,22 +141,25 @@ fn strip(place: Place) -> Place {
     }
 }
 
+fn options(context: &Context, care: Care) -> Options {
+    Options {
+        nondistributable: context.settings.nondistributable,
+        spare_index: !care.replace_index,
+        ..Options::default()
+    }
+}
+
 async fn copy(
     context: &Context,
     edited: Edited,
     destination: Arc<dyn Store>,
     [full, typed]: [&str; 2],
     name: &Selector,
-    care: Care,
+    options: Options,
 ) -> Result<(), Failure> {
     for note in &edited.notes {
         context.ui.log(note);
     }
-    let options = Options {
-        nondistributable: context.settings.nondistributable,
-        spare_index: !care.replace_index,
-        ..Options::default()
-    };
     let progress = Arc::new(Progress::copy(context.ui.clone(), (full.to_owned(), typed.to_owned())));
     let transfer = Transfer::new(Arc::new(edited.store), destination, options, Arc::clone(&progress) as _);
     let sent = async {

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use oci::Platform;
+use oci::{Descriptor, Platform};
 
 use crate::Limits;
 
@@ -15,6 +15,8 @@ pub struct Options {
     pub no_clobber: bool,
     /// Whether a tag that names an index is left alone when it would name a single image after this.
     pub spare_index: bool,
+    /// What the destination's name is known to stand for. `None` asks.
+    pub there: Option<Descriptor>,
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
@@ -32,6 +34,7 @@ impl Default for Options {
             platform: None,
             no_clobber: false,
             spare_index: false,
+            there: None,
             nondistributable: false,
             jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
             bandwidth: None,

@@ -225,7 +225,13 @@ impl Run {
             self.source.prepare().await;
             Ok(())
         };
-        let (there, ()) = try_join(existing(&self.asked_destination, to), ready).await?;
+        let there = async {
+            match &self.options.there {
+                Some(there) => Ok(Some(there.clone())),
+                None => existing(&self.asked_destination, to).await,
+            }
+        };
+        let (there, ()) = try_join(there, ready).await?;
         if let (true, Selector::Tag(_), Some(there)) = (self.options.no_clobber, to, &there) {
             return Err(Error::Clobber {
                 reference: reference(&*self.destination, to),

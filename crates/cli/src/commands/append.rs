@@ -120,6 +120,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         from: base.iter().map(|base| &base.place).collect(),
         to: &args.new_tag,
         by_digest: false,
+        before: None,
         care: args.care,
     };
     match &args.output {

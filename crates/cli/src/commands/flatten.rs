@@ -62,6 +62,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         from: vec![&source.place],
         to: args.target.tag.as_deref().unwrap_or(&args.image),
         by_digest: false,
+        before: None,
         care: args.target.care,
     };
     delivery.send(context).await

@@ -154,6 +154,7 @@ async fn send(
         // One of them is there.
         to: target.tag.as_deref().or(index).unwrap_or_default(),
         by_digest: false,
+        before: None,
         care: target.care,
     };
     delivery.send(context).await

@@ -78,6 +78,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         from: vec![&source.place, &new.place],
         to,
         by_digest: false,
+        before: None,
         care: args.target.care,
     };
     delivery.send(context).await
