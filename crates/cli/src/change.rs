@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::{Created, Edited, LayerContent, NewLayer, Packing};
 use layer::Encoding;
-use oci::Selector;
+use oci::{Descriptor, Selector};
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -95,6 +95,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) own: Option<Selector>,
     /// Whether it is only to be found by its digest there.
     pub(crate) by_digest: bool,
+    /// What the name stood for a moment ago, if it has been asked.
+    pub(crate) before: Option<Descriptor>,
     pub(crate) care: Care,
 }
 
@@ -116,7 +118,8 @@ impl Delivery<'_> {
         let destination = destination::open(context, &place, &self.from, Some(&name))?;
         let full = place.named(&name);
         let typed = if matches!(name, Selector::Digest(_)) { &full } else { self.to };
-        copy(context, self.edited, destination, [&full, typed], &name, self.care).await?;
+        let options = Options { there: self.before, ..options(context, self.care) };
+        copy(context, self.edited, destination, [&full, typed], &name, options).await?;
         context.ui.println(&place.named(&root.into()))
     }
 
@@ -135,7 +138,8 @@ impl Delivery<'_> {
         let archive = destination::tarball(context, file)?.with_image(&self.edited.root, name)?;
         let root = self.edited.root.digest().into();
         let full = file.display().to_string();
-        copy(context, self.edited, Arc::new(archive), [&full, self.to], &root, self.care).await
+        let options = options(context, self.care);
+        copy(context, self.edited, Arc::new(archive), [&full, self.to], &root, options).await
     }
 }
 
@@ -151,22 +155,25 @@ fn strip(place: Place) -> Place {
     }
 }
 
+fn options(context: &Context, care: Care) -> Options {
+    Options {
+        nondistributable: context.settings.nondistributable,
+        spare_index: !care.replace_index,
+        ..Options::default()
+    }
+}
+
 async fn copy(
     context: &Context,
     edited: Edited,
     destination: Arc<dyn Store>,
     [full, typed]: [&str; 2],
     name: &Selector,
-    care: Care,
+    options: Options,
 ) -> Result<(), Failure> {
     for note in &edited.notes {
         context.ui.log(note);
     }
-    let options = Options {
-        nondistributable: context.settings.nondistributable,
-        spare_index: !care.replace_index,
-        ..Options::default()
-    };
     let progress = Arc::new(Progress::copy(context.ui.clone(), (full.to_owned(), typed.to_owned())));
     let transfer = Transfer::new(Arc::new(edited.store), destination, options, Arc::clone(&progress) as _);
     let sent = async {

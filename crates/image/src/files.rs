@@ -44,25 +44,16 @@ impl Files {
         Self { source: source.into(), target: target.into(), owner: (0, 0), mode: None, time: None }
     }
 
-    /// Writes the archive: the directories above, and then all in the order of the names' bytes.
+    /// Writes the archive, all in the order of the names' bytes. The directories above are not in it: those that the image has
+    /// keep their owners and permissions, and whoever unpacks makes the others.
     pub(crate) fn write(&self, out: impl Write) -> Result<(), FilesError> {
         let target = self.path()?;
         let mut tar = TarWriter::new(out);
         let found = fs::metadata(&self.source).map_err(|source| input(&self.source, source))?;
-        let mut above = Vec::new();
         let name = self.source.file_name().unwrap_or_default().as_bytes();
         let mut path = target;
         if !found.is_dir() && (self.target.ends_with('/') || path.is_empty()) {
             path = join(&path, name);
-        }
-        for (at, byte) in path.iter().enumerate() {
-            if *byte == b'/' {
-                above.push(&path[..at]);
-            }
-        }
-        for directory in above {
-            let metadata = self.metadata(0o755, true);
-            tar.begin(directory, &metadata, Item::Directory).map_err(FilesError::Output)?;
         }
         let mut links = HashMap::new();
         let mut rest = vec![(self.source.clone(), path, true)];

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use oci::Platform;
+use oci::{Descriptor, Platform};
 use store::Expected;
 
 use crate::Limits;
@@ -19,6 +19,8 @@ pub struct Options {
     /// What the destination's name has to stand for before it is written; it is looked at before anything is done, and again
     /// when the name is written. `None` takes it as it is. Of all tags, it holds for each.
     pub expect: Option<Expected>,
+    /// What the destination's name is known to stand for. `None` asks.
+    pub there: Option<Descriptor>,
     /// Whether layers are copied that their owner does not allow to be pushed elsewhere. Registries usually do not
     /// hold them, so they are left out by default; the manifest names them all the same.
     pub nondistributable: bool,
@@ -37,6 +39,7 @@ impl Default for Options {
             no_clobber: false,
             spare_index: false,
             expect: None,
+            there: None,
             nondistributable: false,
             jobs: const { NonZeroUsize::new(32).expect("32 is not zero") },
             bandwidth: None,

@@ -226,9 +226,10 @@ impl Run {
             Ok(())
         };
         let look = async {
-            match self.options.expect {
-                Some(expected) => self.expected(to, expected).await,
-                None => existing(&self.asked_destination, to).await,
+            match (self.options.expect, &self.options.there) {
+                (Some(expected), _) => self.expected(to, expected).await,
+                (None, Some(there)) => Ok(Some(there.clone())),
+                (None, None) => existing(&self.asked_destination, to).await,
             }
         };
         let (there, ()) = try_join(look, ready).await?;

@@ -122,6 +122,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         to: &args.new_tag,
         own: None,
         by_digest: false,
+        before: None,
         care: args.care,
     };
     match &args.output {

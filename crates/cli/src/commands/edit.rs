@@ -160,6 +160,7 @@ async fn send(
         to: target.tag.as_deref().unwrap_or(image),
         own: target.tag.is_none().then(|| source.selector.clone()),
         by_digest: false,
+        before: None,
         care: target.care,
     };
     delivery.send(context).await

@@ -68,6 +68,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         to: args.target.tag.as_deref().unwrap_or(&args.image),
         own: args.target.tag.is_none().then(|| source.selector.clone()),
         by_digest: false,
+        before: None,
         care: args.target.care,
     };
     delivery.send(context).await

@@ -155,6 +155,7 @@ async fn send(
         to: target.tag.as_deref().or(index).unwrap_or_default(),
         own: own.filter(|_| target.tag.is_none()),
         by_digest: false,
+        before: None,
         care: target.care,
     };
     delivery.send(context).await

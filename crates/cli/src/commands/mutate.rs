@@ -79,6 +79,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         }
         None => source.store.manifest(&source.selector).await?,
     };
+    // What it replaces has just been read.
+    let before = (target.is_none() && source.place.digest().is_none()).then(|| root.descriptor());
     let edited = image::edit(Arc::clone(&source.store), root, platform, &mutation).await?;
     let delivery = Delivery {
         edited,
@@ -86,6 +88,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         to: args.repo.as_deref().or(args.tag.as_deref()).unwrap_or(&args.image),
         own: elsewhere.is_none().then(|| source.selector.clone()),
         by_digest: args.repo.is_some(),
+        before,
         care: args.care,
     };
     match &args.output {

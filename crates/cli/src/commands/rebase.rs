@@ -79,6 +79,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         to,
         own: target.is_none().then(|| source.selector.clone()),
         by_digest: false,
+        before: None,
         care: args.target.care,
     };
     delivery.send(context).await

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod append;
 mod article;
 mod auth;
 mod cache;
@@ -16,21 +17,26 @@ mod delete;
 mod dialects;
 mod disk;
 mod doctor;
+mod edits;
 mod expect;
 mod exports;
+mod flatten;
 mod guard;
 mod help;
+mod index;
 mod json;
 mod layouts;
 mod ls;
 mod man;
 mod memory;
+mod mutate;
 mod pace;
 mod peers;
 mod places;
 mod progress;
 mod proxies;
 mod ratelimit;
+mod rebase;
 mod references;
 mod referrers;
 mod requests;
