@@ -31,6 +31,7 @@ mod places;
 mod progress;
 mod proxies;
 mod ratelimit;
+mod recipes;
 mod references;
 mod referrers;
 mod requests;
