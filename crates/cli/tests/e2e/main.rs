@@ -37,6 +37,7 @@ mod progress;
 mod proxies;
 mod ratelimit;
 mod rebase;
+mod recipes;
 mod references;
 mod referrers;
 mod requests;
