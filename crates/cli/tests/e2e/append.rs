@@ -39,7 +39,8 @@ fn archives_are_kept_or_compressed() {
     on_both(|cli, registry| {
         registry.push(&images::single(), "web", "oci");
         registry.push(&images::docker_schema2(), "web", "docker");
-        let kinds = [Compression::None, Compression::Gzip, Compression::Zstd].map(|kind| layer("x").compression(kind));
+        let kinds = [Compression::None, Compression::Gzip, Compression::Zstd]
+            .map(|kind| layer("x").compression(kind));
         let files = ["l.tar", "l.tar.gz", "l.tar.zst"];
         for (file, layer) in files.iter().zip(&kinds) {
             fs::write(cli.work().join(file), layer.compressed()).unwrap();
@@ -51,7 +52,8 @@ fn archives_are_kept_or_compressed() {
         {
             let base = registry.name(&format!("web:{base}"));
             for (how, kind) in [("none", 0), ("gzip", 1), ("gzip:9", 1), ("zstd", 2), ("zstd:19", 2)] {
-                let words = ["-b", &base, "-f", "l.tar,l.tar.gz", "--new_layer", "l.tar.zst", "--compression", how];
+                let words =
+                    ["-b", &base, "-f", "l.tar,l.tar.gz", "--new_layer", "l.tar.zst", "--compression", how];
                 let found = append(cli, registry, &words);
                 let media_type = format!("{prefix}{}", ends[kind]);
                 assert_eq!(found.layer_types()[2..], [&media_type, &media_type, &media_type], "{how}");
@@ -90,13 +92,17 @@ fn nothing_below() {
     on_both(|cli, registry| {
         fs::write(cli.work().join("l.tar"), layer("x").tar()).unwrap();
         let found = append(cli, registry, &["-f", "l.tar"]);
-        assert_eq!((found.media_type.as_str(), found.layer_types()), (DOCKER_MANIFEST, vec![&*format!("{DOCKER_LAYER}.gzip")]));
+        assert_eq!(
+            (found.media_type.as_str(), found.layer_types()),
+            (DOCKER_MANIFEST, vec![&*format!("{DOCKER_LAYER}.gzip")])
+        );
         let config = format!(
             r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{}"]}},"history":[{{"created_by":"hoist append"}}]}}"#,
             Algorithm::Sha256.digest(&layer("x").tar())
         );
         assert_eq!(found.config.as_ref().unwrap(), &config);
-        let found = append(cli, registry, &["-f", "l.tar", "--oci-empty-base", "--platform", "linux/arm64/v8"]);
+        let found =
+            append(cli, registry, &["-f", "l.tar", "--oci-empty-base", "--platform", "linux/arm64/v8"]);
         assert_eq!(found.media_type, OCI_MANIFEST);
         assert_eq!(found.config()["variant"], "v8");
         let out = registry.name("web:out");
@@ -113,14 +119,20 @@ fn an_index_below() {
         let base = registry.name("web:1");
         for (words, architecture) in [(&[][..], "amd64"), (&["--platform", "linux/arm64"], "arm64")] {
             let found = append(cli, registry, &[&["-f", "l.tar", "-b", &base], words].concat());
-            assert_eq!((found.config()["architecture"].as_str(), found.diff_ids().len()), (Some(architecture), 2));
+            assert_eq!(
+                (found.config()["architecture"].as_str(), found.diff_ids().len()),
+                (Some(architecture), 2)
+            );
         }
         // Under its own name an index stays one.
         let words = ["append", "-f", "l.tar", "-b", &base, "-t", &base];
         refused(cli, registry, &words, "refusing to replace the index", "web:1");
         let outcome = cli.hoist(words).args(["--platform", "all"]).run();
         let index = registry.changed(cli, &outcome, "web:1");
-        let note = format!("dropped attestation {}, which is about other layers", attested().children[2].manifest.digest);
+        let note = format!(
+            "dropped attestation {}, which is about other layers",
+            attested().children[2].manifest.digest
+        );
         assert!(logged(&outcome.stderr()).contains(&note), "{outcome}");
         assert_eq!(index.media_type, OCI_INDEX);
         let children = registry.children("web", &index);
@@ -181,7 +193,16 @@ fn directories_and_files() {
     let alone = cli.shell(&format!("taskset -c 0 hoist append -f site -t {out}")).run();
     assert_eq!(registry.changed(&cli, &alone, "web:out").digest, plain.digest);
 
-    let words = ["--add", "site/sub:/srv/www", "--chown", "33:44", "--mode", "640", "--created", "2022-04-16T07:10:51Z"];
+    let words = [
+        "--add",
+        "site/sub:/srv/www",
+        "--chown",
+        "33:44",
+        "--mode",
+        "640",
+        "--created",
+        "2022-04-16T07:10:51Z",
+    ];
     let found = append(&cli, &registry, &words);
     let expected = [
         "drwxr-x--- 33/44 0 2022-04-16 07:10:51 srv/www/",
@@ -222,7 +243,8 @@ fn others_read_it() {
         assert_eq!(inspect["Digest"], *found.digest);
         assert_eq!(inspect["Layers"], json!(found.layer_digests()));
         let layout = format!("oci:layout:{how}");
-        let copy = ["--insecure-policy", "copy", "--preserve-digests", "--src-tls-verify=false", &name, &layout];
+        let copy =
+            ["--insecure-policy", "copy", "--preserve-digests", "--src-tls-verify=false", &name, &layout];
         cli.peer("skopeo", copy).run().success();
         assert_eq!(cli.hoist(["digest", &layout]).run().success().trim_end(), found.digest);
         let (image, bundle) = (format!("layout:{how}"), format!("bundle-{how}"));

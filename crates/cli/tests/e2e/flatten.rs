@@ -62,7 +62,8 @@ fn above_a_base() {
         registry.push(&built().build(), "web", "1");
         registry.push(&Image::new([base()]).build(), "base", "1");
         registry.push(&images::single(), "base", "other");
-        let [name, out, base, other] = ["web:1", "web:out", "base:1", "base:other"].map(|name| registry.name(name));
+        let [name, out, base, other] =
+            ["web:1", "web:out", "base:1", "base:other"].map(|name| registry.name(name));
         let words = ["flatten", &name, "--above", &base, "-t", &out];
         let flat = registry.changed(cli, &cli.hoist(words).run(), "web:out");
         let before = registry.found("web:1");
@@ -73,7 +74,13 @@ fn above_a_base() {
         assert_eq!(export(&out).stdout, export(&name).stdout);
         let words = ["flatten", &name, "--above", &other];
         refused(cli, registry, &words, "does not begin with the layers of base", "web:1");
-        refused(cli, registry, &["flatten", &name, "--above", &registry.name("base:no")], "demo/base:no", "web:1");
+        refused(
+            cli,
+            registry,
+            &["flatten", &name, "--above", &registry.name("base:no")],
+            "demo/base:no",
+            "web:1",
+        );
     });
 }
 
@@ -83,13 +90,20 @@ fn compressions_times_and_processors() {
         registry.push(&Image::new([base(), layer("x")]).dialect(images::Dialect::Docker).build(), "web", "1");
         let (name, out) = (registry.name("web:1"), registry.name("web:out"));
         let mut diff_ids = Vec::new();
-        for (how, end, unpack) in [("gzip:1", ".gzip", "gzip"), ("zstd:9", ".zstd", "zstd"), ("none", "", "")] {
+        for (how, end, unpack) in [("gzip:1", ".gzip", "gzip"), ("zstd:9", ".zstd", "zstd"), ("none", "", "")]
+        {
             let words = ["flatten", &name, "-t", &out, "--compression", how, "--created", "1650093051"];
             let flat = registry.changed(cli, &cli.hoist(words).run(), "web:out");
-            assert_eq!((flat.media_type.as_str(), flat.layer_types()), (DOCKER_MANIFEST, vec![&*format!("{DOCKER_LAYER}{end}")]));
+            assert_eq!(
+                (flat.media_type.as_str(), flat.layer_types()),
+                (DOCKER_MANIFEST, vec![&*format!("{DOCKER_LAYER}{end}")])
+            );
             assert_eq!(flat.config()["created"], "2022-04-16T07:10:51Z");
             assert_eq!(flat.config()["history"][0]["created"], "2022-04-16T07:10:51Z");
-            assert_eq!(names(cli, layer_of(cli, registry, &flat, 0, unpack)), "app/\napp/text\netc/\netc/gone\netc/motd\n");
+            assert_eq!(
+                names(cli, layer_of(cli, registry, &flat, 0, unpack)),
+                "app/\napp/text\netc/\netc/gone\netc/motd\n"
+            );
             let line = format!("taskset -c 0 hoist flatten {name} -t {out} --compression {how}");
             let alone = cli.shell(&line).env("SOURCE_DATE_EPOCH", "1650093051").run();
             assert_eq!(registry.changed(cli, &alone, "web:out").digest, flat.digest);
@@ -132,7 +146,11 @@ fn what_is_wrong_is_said_and_nothing_done() {
     let garbage = Layer::new().garbage(&[7; 2000]);
     registry.push(&written(&garbage, one, manifest), "web", "garbage");
     registry.push(&written(&layer("x"), &one.replace("\"DIFF_ID\"", ""), manifest), "web", "fewer");
-    registry.push(&written(&layer("x"), one, &manifest.replace("\"layers\":[", "\"layers\":[],\"other\":[")), "web", "more");
+    registry.push(
+        &written(&layer("x"), one, &manifest.replace("\"layers\":[", "\"layers\":[],\"other\":[")),
+        "web",
+        "more",
+    );
     let name = |tag: &str| registry.name(&format!("web:{tag}"));
     for (tag, words, cause) in [
         ("note", &[][..], "is an artifact without an image's config"),

@@ -16,7 +16,8 @@ fn append_makes_an_index_of_images() {
         let arm = Image::new([layer("arm")]).platform("linux/arm64/v8").build();
         registry.push(&arm, "other", "arm64");
         registry.push(&images::artifact(), "web", "note");
-        let [amd, arm64, note, out] = ["web:amd64", "other:arm64", "web:note", "web:out"].map(|name| registry.name(name));
+        let [amd, arm64, note, out] =
+            ["web:amd64", "other:arm64", "web:note", "web:out"].map(|name| registry.name(name));
         let descriptor = |graph: &Graph| graph.manifest.descriptor();
         let mut entries = [descriptor(&images::single()), descriptor(&arm), descriptor(&images::artifact())];
         entries[0]["platform"] = json!({"architecture": "amd64", "os": "linux"});
@@ -42,14 +43,24 @@ fn append_makes_an_index_of_images() {
 #[test]
 fn append_extends_what_is_written() {
     on_both(|cli, registry| {
-        let inner = images::index([Image::new([layer("one")]).build(), Image::new([layer("s")]).platform("linux/s390x").build()]);
+        let inner = images::index([
+            Image::new([layer("one")]).build(),
+            Image::new([layer("s")]).platform("linux/s390x").build(),
+        ]);
         registry.push(&inner, "inner", "1");
         let first = Image::new([layer("first")]).platform("linux/386").build();
         let text = format!(
             "{{\n \"manifests\": [\n  {{ \"digest\":\"{}\", \"size\":{}, \"mediaType\":\"{}\", \"x\":1.10 }}\n ],\n \"schemaVersion\": 2, \"mediaType\":\"{OCI_INDEX}\", \"own\": [1.0]\n}}",
-            first.manifest.digest, first.manifest.bytes.len(), first.manifest.media_type,
+            first.manifest.digest,
+            first.manifest.bytes.len(),
+            first.manifest.media_type,
         );
-        let index = Graph { manifest: Blob::new(OCI_INDEX, text.as_bytes()), platform: None, children: vec![first], blobs: vec![] };
+        let index = Graph {
+            manifest: Blob::new(OCI_INDEX, text.as_bytes()),
+            platform: None,
+            children: vec![first],
+            blobs: vec![],
+        };
         registry.push(&index, "web", "1");
         let [name, out, more] = ["web:1", "web:out", "inner:1"].map(|name| registry.name(name));
         let entry = |at: usize| inner.json()["manifests"][at].to_string();
@@ -67,7 +78,8 @@ fn append_extends_what_is_written() {
         // Twice is once, and said.
         let (text, outcome) = run(&[&name, &more, &more, &name]);
         assert_eq!(text, extended(&both));
-        let notes = logged(&outcome.stderr()).iter().filter(|line| line.ends_with("is listed already")).count();
+        let notes =
+            logged(&outcome.stderr()).iter().filter(|line| line.ends_with("is listed already")).count();
         assert_eq!(notes, 3);
         // In place.
         let outcome = cli.hoist(["index", "append", &name, "-m", &more]).run();
@@ -88,7 +100,10 @@ fn filter_keeps_platforms_and_what_is_about_them() {
         assert_eq!(run(&[&name]), all);
         assert_eq!(run(&[&name, "--platform", "all"]), all);
         assert_eq!(run(&[&name, "--platform", "linux/arm64"]), all[3..4]);
-        assert_eq!(run(&[&name, "--platform", "linux/s390x", "--platform", "linux/arm"]), [&all[1..3], &all[7..]].concat());
+        assert_eq!(
+            run(&[&name, "--platform", "linux/s390x", "--platform", "linux/arm"]),
+            [&all[1..3], &all[7..]].concat()
+        );
         let outcome = cli.hoist(["index", "filter", &name, "--platform", "linux/386"]).run();
         assert_eq!(registry.changed(cli, &outcome, "web:1").json["manifests"], json!([all[4]]));
 
@@ -98,8 +113,17 @@ fn filter_keeps_platforms_and_what_is_about_them() {
         assert_eq!(run(&[&name, "--platform", "linux/amd64"]), [entries[0].clone(), entries[2].clone()]);
         assert_eq!(run(&[&name, "--platform", "linux/arm64"]), entries[1..2]);
         let outcome = cli.hoist(["index", "filter", &name, "--platform", "linux/s390x"]).run();
-        assert!(outcome.failure(1).ends_with("hint: it has linux/amd64, linux/arm64, unknown/unknown\n"), "{outcome}");
-        refused(cli, registry, &["index", "filter", &name, "--platform", "linux/s390x"], "has no image for any of these platforms", "web:2");
+        assert!(
+            outcome.failure(1).ends_with("hint: it has linux/amd64, linux/arm64, unknown/unknown\n"),
+            "{outcome}"
+        );
+        refused(
+            cli,
+            registry,
+            &["index", "filter", &name, "--platform", "linux/s390x"],
+            "has no image for any of these platforms",
+            "web:2",
+        );
         // What is left out is not looked at.
         cli.hoist(["validate", &out]).run().success();
     });
@@ -110,18 +134,22 @@ fn list() {
     on_both(|cli, registry| {
         registry.push(&images::nested_index(), "web", "1");
         registry.push(&images::docker_list(), "web", "2");
-        let entry = |graph: &Graph, at: usize| graph.json()["manifests"][at]["digest"].as_str().unwrap().to_owned();
+        let entry =
+            |graph: &Graph, at: usize| graph.json()["manifests"][at]["digest"].as_str().unwrap().to_owned();
         let header = format!("{:<70} {:<20} Platform\n", "Digest", "MediaType");
         let nested = images::nested_index();
         let expected = format!(
             "{header}{} {OCI_INDEX} -\n{} application/vnd.oci.image.manifest.v1+json -\n",
-            pad(&entry(&nested, 0)), pad(&entry(&nested, 1)),
+            pad(&entry(&nested, 0)),
+            pad(&entry(&nested, 1)),
         );
         assert_eq!(cli.hoist(["index", "list", &registry.name("web:1")]).run().success(), expected);
         let list = images::docker_list();
         let kind = "application/vnd.docker.distribution.manifest.v2+json";
         let expected = format!(
-            "{header}{} {kind} linux/amd64\n{} {kind} linux/arm64\n", pad(&entry(&list, 0)), pad(&entry(&list, 1)),
+            "{header}{} {kind} linux/amd64\n{} {kind} linux/arm64\n",
+            pad(&entry(&list, 0)),
+            pad(&entry(&list, 1)),
         );
         let name = registry.name("web:2");
         assert_eq!(cli.hoist(["index", "list", &name]).run().success(), expected);
@@ -162,7 +190,11 @@ fn what_is_wrong_is_said_and_nothing_done() {
     registry.push(&images::eight_platforms(), "web", "1");
     let [one, name, missing] = ["web:one", "web:1", "web:no"].map(|name| registry.name(name));
     for (words, cause, tag) in [
-        (&["append", "-m", &one][..], "there is neither an index to extend nor a name for a new one", "web:one"),
+        (
+            &["append", "-m", &one][..],
+            "there is neither an index to extend nor a name for a new one",
+            "web:one",
+        ),
         (&["append", &one, "-m", &name], "web:one is one image, not an index", "web:one"),
         (&["append", &name, "-m", &missing], "MANIFEST_UNKNOWN", "web:1"),
         (&["append", &name, "-m", "\"x"], "--manifest: a quote in", "web:1"),

@@ -78,7 +78,10 @@ fn each_flag_changes_one_thing_in_the_configuration() {
             assert!(from.is_empty() || before.contains(from), "{from}");
             let mut expected = if from.is_empty() { before.clone() } else { before.replacen(from, to, 1) };
             // What is new stands behind all others.
-            for (flag, member) in [("windows", r#", "os.version": "10.0.17763.1""#), ("0", r#", "created": "1970-01-01T00:00:00Z""#)] {
+            for (flag, member) in [
+                ("windows", r#", "os.version": "10.0.17763.1""#),
+                ("0", r#", "created": "1970-01-01T00:00:00Z""#),
+            ] {
                 if flags.iter().any(|word| word.starts_with(flag)) {
                     expected = expected.replace(r#""y" }"#, &format!("\"y\"{member} }}"));
                 }
@@ -168,7 +171,9 @@ fn a_file_for_docker() {
             assert_eq!(outcome.success(), "", "crane prints nothing then");
             let path = cli.work().join(file);
             let extract = |name: &str| {
-                cli.peer("tar", ["xO", "-f", &path.display().to_string(), "--force-local", name]).run().success()
+                cli.peer("tar", ["xO", "-f", &path.display().to_string(), "--force-local", name])
+                    .run()
+                    .success()
             };
             let list: serde_json::Value = serde_json::from_str(&extract("manifest.json")).unwrap();
             assert_eq!(list[0]["RepoTags"], json!([tag]));
@@ -206,7 +211,8 @@ fn an_index_changes_with_all_its_images() {
         assert_eq!(entries[1]["platform"], json!({"architecture": "arm64", "os": "linux"}));
 
         // One platform of it, and what it says about itself.
-        let words = ["mutate", &name, "--platform", "linux/arm64", "--set-platform", "linux/arm64/v9", "-a", "m=1"];
+        let words =
+            ["mutate", &name, "--platform", "linux/arm64", "--set-platform", "linux/arm64/v9", "-a", "m=1"];
         let again = registry.changed(cli, &cli.hoist(words).run(), "web:1");
         assert_eq!(again.json["annotations"], json!({"n": "2"}), "the index is not that image");
         let platform = json!({"architecture": "arm64", "os": "linux", "variant": "v9"});
@@ -223,7 +229,8 @@ fn an_index_changes_with_all_its_images() {
         let words = ["mutate", &registry.name("web:nested"), "-l", "a=b"];
         let nested = registry.changed(cli, &cli.hoist(words).run(), "web:nested");
         assert_eq!(nested.json["manifests"][1]["digest"], images::artifact().manifest.digest);
-        let inner = registry.found(&format!("web@{}", nested.json["manifests"][0]["digest"].as_str().unwrap()));
+        let inner =
+            registry.found(&format!("web@{}", nested.json["manifests"][0]["digest"].as_str().unwrap()));
         assert_eq!(registry.children("web", &inner)[1].config()["config"]["Labels"], json!({"a": "b"}));
     });
 }
@@ -241,7 +248,8 @@ fn artifacts_stay_artifacts() {
         refused(cli, registry, &["mutate", &name, "-l", "a=b"], cause, "notes:1");
         // A file of an artifact is a layer too.
         fs::write(cli.work().join("l.tar"), layer("x").tar()).unwrap();
-        let found = registry.changed(cli, &cli.hoist(["mutate", &name, "--append", "l.tar"]).run(), "notes:1");
+        let found =
+            registry.changed(cli, &cli.hoist(["mutate", &name, "--append", "l.tar"]).run(), "notes:1");
         assert_eq!(found.layer_types(), [format!("{OCI_LAYER}+gzip")]);
     });
 }
@@ -258,14 +266,20 @@ fn layers_and_times() {
         let plain = registry.changed(cli, &cli.hoist(words).run(), "web:2");
         let ids = [&one, &two].map(|layer| Algorithm::Sha256.digest(&layer.tar()));
         assert_eq!(plain.diff_ids()[2..], ids);
-        assert_eq!(plain.layer_types()[2..], [format!("{DOCKER_LAYER}.gzip"), format!("{DOCKER_LAYER}.gzip")]);
+        assert_eq!(
+            plain.layer_types()[2..],
+            [format!("{DOCKER_LAYER}.gzip"), format!("{DOCKER_LAYER}.gzip")]
+        );
         assert_eq!(plain.layer_digests()[3], Algorithm::Sha256.digest(&two.compressed()), "kept as it was");
         assert_eq!(plain.config()["created"], "2025-01-01T00:00:00Z");
         assert_eq!(plain.config()["history"][2], json!({"created_by": "hoist mutate --append"}));
         let words = [&words[..], &["--compression", "zstd:5", "--created", "2022-04-16T07:10:51Z"]].concat();
         let packed = registry.changed(cli, &cli.hoist(&words).run(), "web:2");
         assert_eq!(packed.diff_ids(), plain.diff_ids());
-        assert_eq!(packed.layer_types()[2..], [format!("{DOCKER_LAYER}.zstd"), format!("{DOCKER_LAYER}.zstd")]);
+        assert_eq!(
+            packed.layer_types()[2..],
+            [format!("{DOCKER_LAYER}.zstd"), format!("{DOCKER_LAYER}.zstd")]
+        );
         assert_eq!(packed.config()["created"], "2022-04-16T07:10:51Z");
         assert_eq!(packed.config()["history"][3]["created"], "2022-04-16T07:10:51Z");
         // The same from the environment, which a flag overrules; and on one processor.
@@ -322,11 +336,14 @@ fn what_is_wrong_is_said_and_nothing_done() {
     let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
     registry.push(&images::single(), "web", "1");
     registry.push(&images::eight_platforms(), "web", "all");
-    for (tag, config) in [("text", "this is no JSON"), ("twice", r#"{"os":"linux","os":"linux"}"#), ("list", "[]")] {
+    for (tag, config) in
+        [("text", "this is no JSON"), ("twice", r#"{"os":"linux","os":"linux"}"#), ("list", "[]")]
+    {
         registry.push(&written(&Layer::new(), config, MANIFEST), "web", tag);
     }
     fs::write(cli.work().join("text"), "x".repeat(1000)).unwrap();
-    let [one, all, text, twice, list] = ["1", "all", "text", "twice", "list"].map(|tag| registry.name(&format!("web:{tag}")));
+    let [one, all, text, twice, list] =
+        ["1", "all", "text", "twice", "list"].map(|tag| registry.name(&format!("web:{tag}")));
     for (words, cause, tag) in [
         (vec![&one[..], "--label", "a"], r#"--label: "a" is no KEY=VALUE; KEY- takes a key away"#, "web:1"),
         (vec![&one, "--label", "=a"], r#"--label: "=a" has no key"#, "web:1"),
@@ -341,7 +358,11 @@ fn what_is_wrong_is_said_and_nothing_done() {
         (vec![&one, "--repo", &text, "-t", &text], "cannot be used with", "web:1"),
         (vec![&one, "--tagg", "x"], "unexpected argument '--tagg'", "web:1"),
         (vec![&all, "--set-platform", "linux/arm64"], "has 8 images", "web:all"),
-        (vec![&all, "-l", "a=b", "--platform", "linux/riscv64"], "no child with platform linux/riscv64", "web:all"),
+        (
+            vec![&all, "-l", "a=b", "--platform", "linux/riscv64"],
+            "no child with platform linux/riscv64",
+            "web:all",
+        ),
         (vec![&text, "-l", "a=b"], "cannot be edited: expected", "web:text"),
         (vec![&twice, "-l", "a=b"], "stands there twice", "web:twice"),
         (vec![&list, "-l", "a=b"], "cannot be edited", "web:list"),

@@ -59,7 +59,10 @@ fn by_flags() {
             let found = registry.changed(cli, &outcome, "web:out");
             assert_eq!(logged(&outcome.stderr())[0], format!("pushing rebased image as {out}"));
             results.push(found.digest.clone());
-            assert_eq!(found.layer_digests(), [&base.layer_digests()[..], &app.layer_digests()[1..]].concat());
+            assert_eq!(
+                found.layer_digests(),
+                [&base.layer_digests()[..], &app.layer_digests()[1..]].concat()
+            );
             assert_eq!(found.diff_ids(), [&base.diff_ids()[..], &app.diff_ids()[1..]].concat());
             assert_eq!(found.steps(), ["layer 1", "layer 2", "layer 2", "layer 3"]);
             assert_eq!(json!(found.annotations()), json!({BASE_NAME: new, BASE_DIGEST: base.digest}));
@@ -69,7 +72,9 @@ fn by_flags() {
             assert_eq!(found.config.unwrap(), config.to_string(), "all else stays as it is written");
         }
         assert!(results.iter().all(|digest| *digest == results[0]));
-        for (file, content) in [("etc/version", "2"), ("etc/more", "3"), ("app/text", "one"), ("app/two", "two")] {
+        for (file, content) in
+            [("etc/version", "2"), ("etc/more", "3"), ("app/text", "one"), ("app/two", "two")]
+        {
             let archive = cli.hoist(["export", &out]).run().stdout;
             assert_eq!(cli.peer("tar", ["xO", file]).stdin(archive).run().success(), content);
         }
@@ -101,7 +106,10 @@ fn by_annotations() {
         let found = registry.changed(cli, &cli.hoist(words).run(), "web:1");
         assert_eq!(found.steps(), ["layer 1", "layer 2", "hoist append"]);
         assert_eq!(found.config()["created"], "2022-04-16T07:10:51Z");
-        assert_eq!(json!(found.annotations()), json!({BASE_DIGEST: registry.found("base:latest").digest, BASE_NAME: moving}));
+        assert_eq!(
+            json!(found.annotations()),
+            json!({BASE_DIGEST: registry.found("base:latest").digest, BASE_NAME: moving})
+        );
         // One of both given, and the time of the environment.
         let back = ["rebase", &name, "--new_base", &registry.name("base:1")];
         let outcome = cli.hoist(back).env("SOURCE_DATE_EPOCH", "0").run();
@@ -116,13 +124,22 @@ fn own_layers_are_kept_whatever_the_history_tells() {
     on_both(|cli, registry| {
         push(registry);
         let [name, out, old, new] = ["web:1", "web:out", "base:1", "base:2"].map(|name| registry.name(name));
-        let step = |by: &str, empty: bool| if empty { json!({"created_by": by, "empty_layer": true}) } else { json!({"created_by": by}) };
-        let told = |steps: &[(&str, bool)]| Value::from_iter(steps.iter().map(|(by, empty)| step(by, *empty)));
+        let step = |by: &str, empty: bool| {
+            if empty { json!({"created_by": by, "empty_layer": true}) } else { json!({"created_by": by}) }
+        };
+        let told =
+            |steps: &[(&str, bool)]| Value::from_iter(steps.iter().map(|(by, empty)| step(by, *empty)));
         let cases = [
             // The app's history, and what becomes of it.
             (Value::Null, vec![]),
-            (told(&[("other words", false), ("env", true), ("one", false), ("cmd", true), ("two", false)]), vec!["layer 1", "layer 2", "env", "one", "cmd", "two"]),
-            (told(&[("arg", true), ("base", false), ("one", false), ("two", false), ("label", true)]), vec!["layer 1", "layer 2", "one", "two", "label"]),
+            (
+                told(&[("other words", false), ("env", true), ("one", false), ("cmd", true), ("two", false)]),
+                vec!["layer 1", "layer 2", "env", "one", "cmd", "two"],
+            ),
+            (
+                told(&[("arg", true), ("base", false), ("one", false), ("two", false), ("label", true)]),
+                vec!["layer 1", "layer 2", "one", "two", "label"],
+            ),
         ];
         for (history, expected) in cases {
             let graph = reconfigured(&app().build(), |config| match &history {
@@ -144,7 +161,11 @@ fn types_stay_and_compressions_do_not_matter() {
     on_both(|cli, registry| {
         push(registry);
         registry.push(&app().dialect(Dialect::Docker).build(), "web", "docker");
-        registry.push(&Image::new([old_base().compression(images::Compression::Zstd)]).build(), "base", "zstd");
+        registry.push(
+            &Image::new([old_base().compression(images::Compression::Zstd)]).build(),
+            "base",
+            "zstd",
+        );
         let (name, out) = (registry.name("web:docker"), registry.name("web:out"));
         // The old base is compressed otherwise, and of other types.
         let [old, new] = ["base:zstd", "base:2"].map(|name| registry.name(name));
@@ -188,7 +209,8 @@ fn each_platform_on_its_base() {
         refused(cli, registry, &words, "is for linux/arm64, and the new base for linux/amd64", "web:1");
         // A single image spares the index.
         registry.push(&app().build(), "web", "single");
-        let words = ["rebase", &registry.name("web:single"), "--old_base", &old, "--new_base", &new, "-t", &name];
+        let words =
+            ["rebase", &registry.name("web:single"), "--old_base", &old, "--new_base", &new, "-t", &name];
         refused(cli, registry, &words, "refusing to replace the index", "web:1");
         let outcome = cli.hoist(words).arg("--replace-index").run();
         assert_eq!(registry.changed(cli, &outcome, "web:1").media_type, OCI_MANIFEST);
