@@ -14,6 +14,7 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
+        "append",
         "auth",
         "blob",
         "cache",
@@ -25,11 +26,15 @@ fn every_verb_has_it() {
         "digest",
         "doctor",
         "export",
+        "flatten",
+        "index",
         "layout",
         "ls",
         "man",
         "manifest",
+        "mutate",
         "ratelimit",
+        "rebase",
         "referrers",
         "registry",
         "tag",
@@ -47,6 +52,9 @@ fn every_verb_has_it() {
         }
     }
     cli.hoist(["registry", "serve", "--help"]).run().success();
+    for verb in ["append", "filter", "list"] {
+        assert!(cli.hoist(["index", verb, "--help"]).run().success().contains("Usage: hoist index "));
+    }
     for verb in ["get", "login", "logout", "token", "whoami"] {
         assert!(cli.hoist(["auth", verb, "--help"]).run().success().contains("Usage: hoist auth "));
     }
