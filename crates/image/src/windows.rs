@@ -40,7 +40,7 @@ pub(crate) fn for_windows(layer: NewLayer) -> Result<NewLayer, Error> {
         return Ok(layer);
     }
     let directory =
-        |path: &[u8]| Entry { path: path.into(), kind: Kind::Directory, metadata: Metadata::new(0o755) };
+        |path: &[u8]| Entry { path: path.into(), kind: Kind::Directory, metadata: Metadata::new(0o555) };
     let mut entries = vec![directory(FILES), directory(HIVES)];
     entries.extend(table.entries.into_iter().filter(|entry| !entry.path.is_empty()).map(lay_out));
     let nodes = entries

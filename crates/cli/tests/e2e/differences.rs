@@ -96,9 +96,9 @@ pub(crate) const DIFFERENCES: &[(&str, [&str; 3], &[&str])] = &[
     (
         "windows",
         [
-            "`append` to an image for Windows",
-            "moves the files below `Files/`",
-            "takes the layer as it is: give one made for Windows",
+            "the directories in a layer that is laid out for Windows",
+            "have no `/` at the end",
+            "have one, as `tar` writes them",
         ],
         &["config/rootfs", "manifest/layers"],
     ),
