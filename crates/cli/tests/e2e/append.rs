@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use serde_json::json;
+use testkit::Cli;
 use testkit::images::{self, Algorithm, Compression};
-use testkit::{Cli, DockerRegistry};
 
 use crate::edits::{
     DOCKER_LAYER, DOCKER_MANIFEST, Found, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Registry, attested, layer,
@@ -166,7 +166,7 @@ fn what_it_is_built_on() {
 
 #[test]
 fn directories_and_files() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     let site = cli.work().join("site");
     fs::create_dir_all(site.join("sub")).unwrap();
     for (path, text, mode) in [("b", "bb", 0o640), ("a", "a", 0o755), ("sub/c", "ccc", 0o600)] {
@@ -230,7 +230,7 @@ fn directories_and_files() {
 
 #[test]
 fn others_read_it() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::single(), "web", "1");
     fs::create_dir(cli.work().join("site")).unwrap();
     fs::write(cli.work().join("site/page"), "hello").unwrap();
@@ -258,7 +258,7 @@ fn others_read_it() {
 
 #[test]
 fn a_file_for_docker() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     fs::write(cli.work().join("l.tar"), layer("x").tar()).unwrap();
     let outcome = cli.hoist(["append", "-f", "l.tar", "-t", "app", "-o", "o.tar"]).run();
     assert_eq!(outcome.success(), "");
@@ -270,7 +270,7 @@ fn a_file_for_docker() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_done() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::single(), "web", "1");
     let put = |name: &str, bytes: &[u8]| fs::write(cli.work().join(name), bytes).unwrap();
     let whole = layer(&"0123456789".repeat(1000));

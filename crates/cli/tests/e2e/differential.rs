@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use testkit::images::{self, Blob, Compression, Dialect, Graph, Image};
-use testkit::{Cli, HoistServer, Outcome};
+use testkit::{Cli, Outcome};
 
 use crate::differences::DIFFERENCES;
 use crate::edits::{Found, Registry, layer};
@@ -26,7 +26,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let (cli, registry) = (Cli::new(), Registry::Hoist(HoistServer::start()));
+        let (cli, registry) = (Cli::new(), Registry::hoist());
         let lab = Self { cli, registry, images: images() };
         let files = [
             ("l.tar", layer("new").tar()),

@@ -19,7 +19,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 
 /// A registry whose images change.
 pub(crate) enum Registry {
-    Docker(DockerRegistry),
+    Docker(Box<DockerRegistry>),
     Hoist(HoistServer),
 }
 
@@ -36,12 +36,20 @@ pub(crate) struct Found {
 
 /// The same on docker-registry and on hoist's own server.
 pub(crate) fn on_both(test: impl Fn(&Cli, &Registry)) {
-    for registry in [Registry::Docker(DockerRegistry::plain()), Registry::Hoist(HoistServer::start())] {
+    for registry in [Registry::docker(), Registry::hoist()] {
         test(&Cli::new(), &registry);
     }
 }
 
 impl Registry {
+    pub(crate) fn docker() -> Self {
+        Self::Docker(Box::new(DockerRegistry::plain()))
+    }
+
+    pub(crate) fn hoist() -> Self {
+        Self::Hoist(HoistServer::start())
+    }
+
     pub(crate) fn address(&self) -> &str {
         match self {
             Self::Docker(registry) => registry.address(),

@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use testkit::Cli;
 use testkit::images::{self, Image, Layer};
-use testkit::{Cli, DockerRegistry};
 
 use crate::edits::{
     DOCKER_LAYER, DOCKER_MANIFEST, Found, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Registry, attested, layer,
@@ -137,7 +137,7 @@ fn an_index_stays_one() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_done() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::single(), "web", "1");
     registry.push(&images::artifact(), "web", "note");
     registry.push(&images::eight_platforms(), "web", "all");

@@ -1,8 +1,8 @@
 //! `index append`, `index filter`, `index list`.
 
 use serde_json::json;
+use testkit::Cli;
 use testkit::images::{self, Algorithm, Blob, Graph, Image};
-use testkit::{Cli, DockerRegistry, HoistServer};
 
 use crate::edits::{OCI_INDEX, Registry, attested, layer, on_both, refused};
 use crate::support::logged;
@@ -167,7 +167,7 @@ fn pad(digest: &str) -> String {
 
 #[test]
 fn between_registries() {
-    let (docker, hoist) = (Registry::Docker(DockerRegistry::plain()), Registry::Hoist(HoistServer::start()));
+    let (docker, hoist) = (Registry::docker(), Registry::hoist());
     let cli = Cli::new();
     docker.push(&images::eight_platforms(), "web", "1");
     hoist.push(&Image::new([layer("one")]).build(), "one", "1");
@@ -185,7 +185,7 @@ fn between_registries() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_done() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::single(), "web", "one");
     registry.push(&images::eight_platforms(), "web", "1");
     let [one, name, missing] = ["web:one", "web:1", "web:no"].map(|name| registry.name(name));

@@ -152,7 +152,7 @@ fn where_the_result_goes() {
 
 #[test]
 fn a_file_for_docker() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::eight_platforms(), "web", "1");
     registry.push(&images::single(), "web", "2");
     let by_digest = format!("web@{}", images::single().manifest.digest);
@@ -294,7 +294,7 @@ fn layers_and_times() {
 
 #[test]
 fn variables_of_windows_have_no_case() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     let config = CONFIG.replace(r#""linux""#, r#""windows""#).replace("\"B=2\", \"B=3\"", "\"foo=1\"");
     registry.push(&written(&layer("windows"), &config, MANIFEST), "web", "1");
     let name = registry.name("web:1");
@@ -333,7 +333,7 @@ fn a_single_image_spares_an_index() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_done() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     registry.push(&images::single(), "web", "1");
     registry.push(&images::eight_platforms(), "web", "all");
     for (tag, config) in

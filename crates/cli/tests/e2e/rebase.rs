@@ -1,8 +1,8 @@
 //! `rebase`: other layers below, and every own layer kept.
 
 use serde_json::{Value, json};
+use testkit::Cli;
 use testkit::images::{self, Dialect, Graph, Image, Layer};
-use testkit::{Cli, DockerRegistry};
 
 use crate::edits::{
     DOCKER_LAYER, DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Registry, layer, on_both, refused,
@@ -128,7 +128,7 @@ fn own_layers_are_kept_whatever_the_history_tells() {
             if empty { json!({"created_by": by, "empty_layer": true}) } else { json!({"created_by": by}) }
         };
         let told =
-            |steps: &[(&str, bool)]| Value::from_iter(steps.iter().map(|(by, empty)| step(by, *empty)));
+            |steps: &[(&str, bool)]| steps.iter().map(|(by, empty)| step(by, *empty)).collect::<Value>();
         let cases = [
             // The app's history, and what becomes of it.
             (Value::Null, vec![]),
@@ -219,7 +219,7 @@ fn each_platform_on_its_base() {
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_done() {
-    let (cli, registry) = (Cli::new(), Registry::Docker(DockerRegistry::plain()));
+    let (cli, registry) = (Cli::new(), Registry::docker());
     push(&registry);
     registry.push(&images::artifact(), "web", "note");
     let [name, old, new, note] = ["web:1", "base:1", "base:2", "web:note"].map(|name| registry.name(name));
