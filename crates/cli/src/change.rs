@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use image::{Created, Edited, LayerContent, NewLayer, Packing};
 use layer::Encoding;
-use oci::{Descriptor, Selector};
+use local::ArchiveFormat;
+use oci::{Descriptor, Manifest, Reference, Selector};
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -188,6 +189,19 @@ async fn copy(
         Err(error) if is_closed(&error) => Err(Failure::Closed),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is to be changed for a place: an index is for none that holds one image, so there it is the image for the platform.
+pub(crate) async fn root(context: &Context, source: &Source, to: &str) -> Result<Manifest, Failure> {
+    let holds_one = match context.place(to)? {
+        Place::Archive(name) => name.format() == ArchiveFormat::Docker,
+        Place::Daemon(_) => true,
+        _ => false,
+    };
+    Ok(match context.settings.platform() {
+        Some(platform) if holds_one => transfer::select(&*source.store, &source.selector, platform).await?,
+        _ => source.store.manifest(&source.selector).await?,
+    })
 }
 
 /// An image that is to be changed where it is, unless another name is given for the result.

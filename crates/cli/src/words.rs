@@ -47,12 +47,14 @@ pub(crate) fn all(words: &[String]) -> Result<Vec<String>, String> {
 }
 
 /// `key=value` once or several times, and `key-` for a key that is to go. A word with one `=` is one pair, whatever else is
-/// in it.
+/// in its value.
 pub(crate) fn settings(words: &[String]) -> Result<Vec<Setting>, String> {
     let mut settings = Vec::new();
     for word in words {
-        let words = match word.matches('=').count() {
-            1 => vec![word.trim_matches('"').to_owned()],
+        let words = match word.split_once('=') {
+            Some((key, value)) if !key.contains(',') && !value.contains('=') => {
+                vec![word.trim_matches('"').to_owned()]
+            }
             _ => parts(word)?,
         };
         for word in words {
@@ -98,11 +100,19 @@ mod tests {
     #[test]
     fn pairs_come_apart() {
         let set = |key: &str, value: &str| Setting::Set(key.to_owned(), value.to_owned());
-        let words = ["a=1,2", "b=,c=x", "d-", "e=\"q\""].map(str::to_owned);
-        let expected =
-            [set("a", "1,2"), set("b", ""), set("c", "x"), Setting::Remove("d".to_owned()), set("e", "\"q")];
+        let words = ["a=1,2", "b=,c=x", "d-", "e=\"q\"", "f-,g=h"].map(str::to_owned);
+        let gone = |key: &str| Setting::Remove(key.to_owned());
+        let expected = [
+            set("a", "1,2"),
+            set("b", ""),
+            set("c", "x"),
+            gone("d"),
+            set("e", "\"q"),
+            gone("f"),
+            set("g", "h"),
+        ];
         assert_eq!(settings(&words).unwrap(), expected);
-        for word in ["a", "=a", "-", "a=1,b=2,c"] {
+        for word in ["a", "=a", "-", "a,b=1", "a=1,b=2,c"] {
             assert!(settings(&[word.to_owned()]).is_err(), "{word}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use oci::{Descriptor, Manifest, Repository, Selector};
+use oci::{Descriptor, Digest, Manifest, Repository, Selector};
 use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -298,8 +298,11 @@ impl Run {
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root).await?;
-        self.destination.lay_out(&contents(&graph)?).await.map_err(Error::Destination)?;
-        self.bring_all(findings, copied).await?;
+        let contents = contents(&graph)?;
+        self.destination.lay_out(&contents).await.map_err(Error::Destination)?;
+        let turns = if self.destination.in_order() { contents } else { Vec::new() };
+        let turns = turns.iter().enumerate().map(|(turn, content)| (content.digest, turn)).collect();
+        self.bring_all(findings, &turns, copied).await?;
         for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
@@ -313,11 +316,12 @@ impl Run {
         Ok(())
     }
 
-    /// Brings blobs as they turn out to be missing, the largest of the known ones first, each in a task. The first error ends
-    /// the others.
+    /// Brings blobs as they turn out to be missing, each in a task: the largest of the known ones first, or each in its turn where
+    /// the destination has such. The first error ends the others.
     async fn bring_all(
         self: &Arc<Self>,
         findings: BoxStream<'_, Result<Finding, Error>>,
+        turns: &HashMap<Digest, usize>,
         copied: &mut Copied,
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
@@ -363,7 +367,8 @@ impl Run {
                                     bytes = bytes.saturating_add(step.blob.size);
                                     kept += self.destination.kept(&step.blob).await;
                                 }
-                                waiting.insert((Reverse(step.blob.size), step.blob.digest), step);
+                                let turn = turns.get(&step.blob.digest).copied();
+                                waiting.insert((turn, Reverse(step.blob.size), step.blob.digest), step);
                             }
                             Finding::Existed(blob) => copied.add(&blob, Fate::Existed),
                             Finding::Known(_) => {}

@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         created: args.time.created(context)?,
         turn: tokio::sync::Mutex::default(),
     };
-    let root = source.store.manifest(&source.selector).await?;
+    let root = change::root(context, &source, args.target.tag.as_deref().unwrap_or(&args.image)).await?;
     let platform = context.settings.platform();
     let shown = progress::Packing::start(&context.ui, &args.image, packed, None);
     let edited = image::edit(Arc::clone(&source.store), root, platform, &flatten).await;

@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             let platform = context.settings.platform_or_default();
             transfer::select(&*source.store, &source.selector, &platform).await?
         }
-        None => source.store.manifest(&source.selector).await?,
+        None => change::root(context, &source, target.unwrap_or(&args.image)).await?,
     };
     // What it replaces has just been read.
     let before = (target.is_none() && source.place.digest().is_none()).then(|| root.descriptor());

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) annotate_ref: bool,
     /// The same as --cache
-    #[arg(short, value_name = "DIR", hide = true)]
+    #[arg(short, value_name = "DIR", hide = true, id = "cache_of_pull")]
     pub(crate) cache: Option<PathBuf>,
 }
 

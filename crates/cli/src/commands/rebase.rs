@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     // The parser demands one of them.
     let typed = args.image.as_deref().or(args.original.as_deref()).unwrap_or_default();
     let source = change::open(context, typed, target).await?;
-    let root = source.store.manifest(&source.selector).await?;
+    let root = change::root(context, &source, target.unwrap_or(typed)).await?;
     let note = match (&args.old_base, &args.new_base) {
         (Some(_), Some(_)) => None,
         _ => Some(note(&source, &root).await?),

@@ -38,6 +38,15 @@ pub(crate) const DIFFERENCES: &[(&str, [&str; 3], &[&str])] = &[
     ("removal", ["`mutate -l KEY-`, `-a KEY-`, `-e KEY-`", "an error", "takes the key away"], &["code"]),
     ("no key", ["`mutate -l =VALUE`, `-a =VALUE`", "an empty key", "an error"], &["code"]),
     (
+        "comma",
+        [
+            "`mutate -l A,B=C`, `-a A,B=C`",
+            "the key `A,B`",
+            "two words, the first of which is no `KEY=VALUE`: an error",
+        ],
+        &["code"],
+    ),
+    (
         "case",
         [
             "`mutate -e FOO=2` of an image for Windows that has `foo=1`",

@@ -223,6 +223,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("mutate REPO:app -l a-", &["removal"]),
     ("mutate REPO:app -l a", &[]),
     ("mutate REPO:app -l =a", &["no key"]),
+    ("mutate REPO:app -l a,b=c", &["comma"]),
     ("mutate REPO:odd -l a=b -t REPO:out", &["lossless"]),
     ("mutate REPO:docker -l a=b -t REPO:out", &[]),
     ("mutate REPO:single -l a=b --repo REPO/other", &[]),

@@ -37,6 +37,8 @@ mod peers;
 mod places;
 mod progress;
 mod proxies;
+mod pull;
+mod push;
 mod ratelimit;
 mod rebase;
 mod recipes;

@@ -184,6 +184,13 @@ fn a_file_for_docker() {
             fs::remove_file(path).unwrap();
         }
     }
+    // The same as a place, where a platform has to be said.
+    let all = registry.name("web:1");
+    let words = ["mutate", &all, "-l", "a=b", "-t", "docker-archive:p.tar:app:1"];
+    assert!(cli.hoist(words).run().failure(1).contains("say which with --platform"));
+    cli.hoist(words).args(["--platform", "linux/386"]).run().success();
+    let config = cli.hoist(["config", "docker-archive:p.tar", "--jq", ".architecture"]).run().success();
+    assert_eq!(config, "386\n");
     let piped = cli.hoist(["mutate", &registry.name("web:2"), "-o", "-"]).run();
     cli.peer("tar", ["t"]).stdin(piped.stdout).run().success();
     assert_eq!(registry.found("web:1").digest, images::eight_platforms().manifest.digest);
