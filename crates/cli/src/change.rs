@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::{Created, Edited, LayerContent, NewLayer, Packing};
 use layer::Encoding;
 use local::ArchiveFormat;
-use oci::{Descriptor, Manifest, Reference, Selector};
+use oci::{Descriptor, Manifest, Selector};
 use store::Store;
 use transfer::{Options, Transfer};
 

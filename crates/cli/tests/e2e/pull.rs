@@ -194,8 +194,8 @@ fn what_is_in_a_cache_is_not_fetched() {
         cli.hoist(["pull", flag, "cache", &name(":single"), file]).run().success();
         assert!(fs::read(cli.work().join(file)).unwrap() == fs::read(cli.work().join("a.tar")).unwrap());
     }
-    let listed = cli.hoist(["cache", "ls", "--cache", "cache", "--json"]).run().success();
-    assert!(listed.contains(&images::single().blobs[1].digest), "{listed}");
+    let hex = images::single().blobs[1].digest.replace(':', "/");
+    assert!(cli.work().join("cache/blobs").join(hex).exists());
 }
 
 #[test]
