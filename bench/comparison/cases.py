@@ -219,9 +219,9 @@ CHANGES = (
         "crane": "flatten {source_repository}@{amd64} -t {destination_repository}:changed",
     }, rounds=0),
     change("mutate", "`mutate` of a label of one image", {
-        "hoist": "mutate -l a=b {destination_repository}:one -t {destination_repository}:changed",
-        "crane": "mutate -l a=b {destination_repository}:one -t {destination_repository}:changed",
-    }, holds=True, before=("tag {destination_repository}@{amd64} one",), rounds=4),
+        "hoist": "mutate -l a=b {destination_repository}:changed",
+        "crane": "mutate -l a=b {destination_repository}:changed",
+    }, holds=True, before=("tag {destination_repository}@{amd64} changed",), rounds=4),
     change("mutate-all", "`mutate` of a label of eight platforms; crane: eight times", {
         "hoist": "mutate -l a=b {destination} -t {destination_repository}:changed",
         "crane": tuple("mutate --platform %s -l a=b {destination} -t {destination_repository}:changed" % platform

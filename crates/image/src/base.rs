@@ -50,7 +50,7 @@ impl Base {
     /// The image for a platform.
     pub(crate) async fn image(&self, platform: &Platform) -> Result<BaseImage, Error> {
         let manifest = if self.root.media_type().is_index() {
-            transfer::select(&*self.store, &self.root.digest().into(), platform).await?
+            transfer::choose(&*self.store, &self.root.digest().into(), self.root.clone(), platform).await?
         } else {
             self.root.clone()
         };

@@ -79,7 +79,7 @@ pub async fn edit(
     let only = match platform {
         Some(platform) if root.media_type().is_index() => {
             let selector = Selector::Digest(root.digest());
-            Some(transfer::select(&*store, &selector, platform).await?.digest())
+            Some(transfer::choose(&*store, &selector, root.clone(), platform).await?.digest())
         }
         _ => None,
     };

@@ -161,8 +161,9 @@ impl Store for Overlay {
         self.place(&blob.digest).origin_of(blob).filter(|_| !own)
     }
 
-    fn is_new(&self, blob: &Descriptor) -> bool {
-        self.blobs.contains_key(&blob.digest)
+    fn is_new(&self, content: &Descriptor) -> bool {
+        let digest = &content.digest;
+        self.blobs.contains_key(digest) || self.manifests.contains_key(digest)
     }
 
     fn pace(&self) -> Option<&Arc<Pace>> {

@@ -207,7 +207,7 @@ pub trait Store: Debug + Send + Sync {
         self.origin()
     }
 
-    /// Whether a blob has just been made here, so that hardly anybody else has it.
+    /// Whether a blob or a manifest has just been made here, so that hardly anybody else has it.
     fn is_new(&self, _: &Descriptor) -> bool {
         false
     }

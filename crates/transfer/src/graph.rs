@@ -193,6 +193,7 @@ async fn read(
 async fn find(source: &dyn Store, walk: &Walk<'_>, entry: Entry) -> Result<(Digest, Found), Error> {
     let Entry { index, descriptor } = entry;
     if let Some(destination) = walk.destination
+        && !source.is_new(&descriptor)
         && let Some(existing) = existing(destination, &descriptor.digest.into()).await?
     {
         return Ok((index, Found::Existing(existing)));

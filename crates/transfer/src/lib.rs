@@ -56,7 +56,7 @@ pub use graph::{Graph, Limits, Node, Walk};
 pub use naming::tag;
 pub use options::Options;
 pub use plan::{Move, Plan, plan};
-pub use select::{child, select};
+pub use select::{child, choose, select};
 pub use survey::{Preview, Todo};
 pub use tags::{CopiedTags, TagsPreview};
 pub use transfer::{Copied, Transfer};

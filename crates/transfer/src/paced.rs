@@ -78,4 +78,12 @@ impl Store for Paced {
     fn origin(&self) -> Option<&Repository> {
         self.0.origin()
     }
+
+    fn origin_of(&self, blob: &Descriptor) -> Option<&Repository> {
+        self.0.origin_of(blob)
+    }
+
+    fn is_new(&self, content: &Descriptor) -> bool {
+        self.0.is_new(content)
+    }
 }

@@ -19,7 +19,10 @@ pub async fn select(store: &dyn Store, selector: &Selector, platform: &Platform)
 }
 
 /// [`select`] for a manifest that has been fetched already, by `selector`.
-pub(crate) async fn choose(
+///
+/// # Errors
+/// Those of [`select`].
+pub async fn choose(
     store: &dyn Store,
     selector: &Selector,
     root: Manifest,

@@ -82,7 +82,7 @@ async fn config(context: &Context, args: Config) -> Result<(), Failure> {
     let source = change::open(context, &args.image, args.target.tag.as_deref()).await?;
     let root = source.store.manifest(&source.selector).await?;
     let platform = context.settings.platform_or_default();
-    let image = transfer::select(&*source.store, &root.digest().into(), &platform).await?;
+    let image = transfer::choose(&*source.store, &source.selector, root.clone(), &platform).await?;
     let old = image::config(&*source.store, &image).await?;
     let new = editor::document("config.json", &old).await?;
     let edit = ReplaceConfig(new);
@@ -95,7 +95,7 @@ async fn manifest(context: &Context, args: EditManifest) -> Result<(), Failure> 
     let root = source.store.manifest(&source.selector).await?;
     let media_type = args.media_type.as_deref().map(MediaType::new);
     let edited = if let Some(platform) = context.settings.platform() {
-        let image = transfer::select(&*source.store, &root.digest().into(), platform).await?;
+        let image = transfer::choose(&*source.store, &source.selector, root.clone(), platform).await?;
         let new = editor::document("manifest.json", image.raw()).await?;
         let edit = ReplaceManifest(new, media_type);
         image::edit(Arc::clone(&source.store), root, Some(platform), &edit).await?
@@ -120,7 +120,7 @@ async fn file(context: &Context, args: Fs) -> Result<(), Failure> {
     let source = change::open(context, &args.image, args.target.tag.as_deref()).await?;
     let root = source.store.manifest(&source.selector).await?;
     let platform = context.settings.platform_or_default();
-    let image = transfer::select(&*source.store, &root.digest().into(), &platform).await?;
+    let image = transfer::choose(&*source.store, &source.selector, root.clone(), &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let export = Export {
         store: Arc::clone(&source.store),
