@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use oci::{Descriptor, Manifest, Repository, Selector};
+use oci::{Descriptor, Digest, Manifest, Repository, Selector};
 use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -297,8 +297,9 @@ impl Run {
     /// Brings everything that `root` stands on.
     async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root).await?;
-        self.destination.lay_out(&contents(&graph)?).await.map_err(Error::Destination)?;
-        self.bring_all(findings, copied).await?;
+        let contents = contents(&graph)?;
+        self.destination.lay_out(&contents).await.map_err(Error::Destination)?;
+        self.bring_all(&contents, findings, copied).await?;
         for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
@@ -312,15 +313,20 @@ impl Run {
         Ok(())
     }
 
-    /// Brings blobs as they turn out to be missing, the largest of the known ones first, each in a task. The first error ends
-    /// the others.
+    /// Brings blobs as they turn out to be missing, the largest of the known ones first, or as they were laid out where the
+    /// destination takes them in order; each in a task. The first error ends the others.
     async fn bring_all(
         self: &Arc<Self>,
+        contents: &[Descriptor],
         findings: BoxStream<'_, Result<Finding, Error>>,
         copied: &mut Copied,
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
         let (ordered, mut all_found) = (self.destination.in_order(), false);
+        let turns: HashMap<Digest, usize> = match ordered {
+            true => contents.iter().enumerate().map(|(turn, content)| (content.digest, turn)).collect(),
+            false => HashMap::new(),
+        };
         let mut waiting = BTreeMap::new();
         let mut tasks = JoinSet::new();
         // All that are known, so that the largest is among them.
@@ -362,7 +368,8 @@ impl Run {
                                     bytes = bytes.saturating_add(step.blob.size);
                                     kept += self.destination.kept(&step.blob).await;
                                 }
-                                waiting.insert((Reverse(step.blob.size), step.blob.digest), step);
+                                let turn = turns.get(&step.blob.digest);
+                                waiting.insert((turn, Reverse(step.blob.size), step.blob.digest), step);
                             }
                             Finding::Existed(blob) => copied.add(&blob, Fate::Existed),
                             Finding::Known(_) => {}
@@ -399,8 +406,7 @@ impl Run {
 }
 
 /// Everything that a graph consists of, in the order in which it lies best: the blobs of each manifest as it names them, the
-/// manifests, the root. Manifests have to
-/// agree on the lengths of blobs.
+/// manifests, the root. Manifests have to agree on the lengths of blobs.
 fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
     let mut lengths = HashMap::new();
     for node in graph.manifests.values() {

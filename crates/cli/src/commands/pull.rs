@@ -30,8 +30,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) annotate_ref: bool,
     /// The same as --cache
-    #[arg(short, value_name = "DIR", hide = true)]
-    pub(crate) cache: Option<PathBuf>,
+    #[arg(short = 'c', value_name = "DIR", hide = true)]
+    pub(crate) short_cache: Option<PathBuf>,
 }
 
 /// What is written.
@@ -45,7 +45,7 @@ pub(crate) enum Format {
 pub(crate) async fn run(context: &Context, mut args: Args) -> Result<(), Failure> {
     // The parser demands two.
     let path = args.words.pop().unwrap_or_default();
-    let context = &match args.cache.take() {
+    let context = &match args.short_cache.take() {
         Some(cache) => context.with_cache(cache),
         None => context.clone(),
     };

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// What it is to be called
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     pub(crate) image: Option<String>,
-    /// Push all that a layout lists as one index
+    /// Push all that a layout directory lists as one index
     #[arg(long)]
     pub(crate) index: bool,
     /// A file for the reference that was pushed, with its digest
@@ -134,8 +134,14 @@ impl Bundle {
 
     /// The one that is meant.
     fn choose(&self, args: &Args) -> Result<(Arc<dyn Store>, Selector), Failure> {
-        if args.index {
-            return self.whole(&args.path);
+        match self {
+            Self::Layout(layout) if args.index => return whole(layout, &args.path),
+            Self::Image(..) if args.index => {
+                return Err(Failure::new(format_args!("{} is one image, and --index pushes all", args.path))
+                    .hint("leave out --index"));
+            }
+            // crane takes no notice of it either.
+            _ => {}
         }
         let store = self.store();
         let selector = match (self, &args.name) {
@@ -188,24 +194,18 @@ impl Bundle {
         Failure::new(format_args!("{path} contains {count} entries, consider --index"))
             .hint(format!("--ref chooses one: {}; --all pushes each by its name", names.join(", ")))
     }
+}
 
-    /// All that a layout lists, as an index.
-    fn whole(&self, path: &str) -> Result<(Arc<dyn Store>, Selector), Failure> {
-        let Self::Layout(layout) = self else {
-            return Err(Failure::new(format_args!(
-                "{path} is no OCI layout directory, whose index --index pushes"
-            ))
-            .hint("leave out --index"));
-        };
-        let file = Path::new(path).join("index.json");
-        let bytes = std::fs::read(&file)
-            .map_err(|error| Failure::new(format_args!("reading {}: {error}", file.display())))?;
-        let index = Manifest::new(bytes.into(), Some(MediaType::OCI_INDEX)).map_err(Failure::new)?;
-        let mut store = Overlay::over(Arc::new(layout.clone()));
-        let selector = index.digest().into();
-        store.add_manifest(index);
-        Ok((Arc::new(store), selector))
-    }
+/// All that a layout lists, as an index.
+fn whole(layout: &Layout, path: &str) -> Result<(Arc<dyn Store>, Selector), Failure> {
+    let file = Path::new(path).join("index.json");
+    let bytes = std::fs::read(&file)
+        .map_err(|error| Failure::new(format_args!("reading {}: {error}", file.display())))?;
+    let index = Manifest::new(bytes.into(), Some(MediaType::OCI_INDEX)).map_err(Failure::new)?;
+    let mut store = Overlay::over(Arc::new(layout.clone()));
+    let selector = index.digest().into();
+    store.add_manifest(index);
+    Ok((Arc::new(store), selector))
 }
 
 /// Where an image of a bundle goes.

@@ -30,6 +30,8 @@ mod peers;
 mod places;
 mod progress;
 mod proxies;
+mod pull;
+mod push;
 mod ratelimit;
 mod references;
 mod referrers;
