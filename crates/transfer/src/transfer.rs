@@ -323,10 +323,8 @@ impl Run {
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
         let (ordered, mut all_found) = (self.destination.in_order(), false);
-        let turns: HashMap<Digest, usize> = match ordered {
-            true => contents.iter().enumerate().map(|(turn, content)| (content.digest, turn)).collect(),
-            false => HashMap::new(),
-        };
+        let turns = contents.iter().enumerate().filter(|_| ordered);
+        let turns: HashMap<Digest, usize> = turns.map(|(turn, content)| (content.digest, turn)).collect();
         let mut waiting = BTreeMap::new();
         let mut tasks = JoinSet::new();
         // All that are known, so that the largest is among them.

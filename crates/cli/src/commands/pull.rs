@@ -4,7 +4,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use image::{Export, LegacyImage};
 use local::{Layout, NewArchive};
-use oci::{Selector, Tag};
+use oci::{Digest, ImageConfig, Manifest, Selector, Tag, View};
 use store::Store;
 use transfer::{Options, Transfer};
 
@@ -56,12 +56,15 @@ pub(crate) async fn run(context: &Context, mut args: Args) -> Result<(), Failure
     }
 }
 
-/// An image as docker is to call it: as it was typed, with a tag.
-fn repo_tag(typed: &str) -> Result<(String, String), Failure> {
-    let reference: oci::Reference = typed.strip_prefix("docker://").unwrap_or(typed).parse()?;
-    let name = typed.split('@').next().unwrap_or_default();
+/// An image as docker is to call it: as it was typed, with a tag; one that was asked for by its digest in full, as crane calls it.
+fn repo_tag(typed: &str, place: &Place) -> Result<(String, String), Failure> {
+    let Place::Registry(reference) = place else {
+        return Err(Failure::new(format_args!("{typed} is not on a registry"))
+            .hint("`hoist cp` copies between all places, `docker-archive:FILE` too"));
+    };
+    let name = typed.strip_prefix("docker://").unwrap_or(typed);
     Ok(match (reference.digest(), reference.tag()) {
-        (Some(_), _) => (name.to_owned(), "i-was-a-digest".to_owned()),
+        (Some(_), _) => (reference.repository().to_string(), "i-was-a-digest".to_owned()),
         (None, Some(tag)) => {
             let repository = name.strip_suffix(&format!(":{tag}")).unwrap_or(name);
             (repository.to_owned(), tag.to_string())
@@ -78,10 +81,11 @@ async fn tarball(context: &Context, images: &[String], path: &str) -> Result<(),
     };
     let platform = context.settings.platform_or_default();
     for typed in images {
-        let (repository, tag) = repo_tag(typed)?;
-        let Source { store, selector, .. } = context.open(typed).await?;
+        let Source { store, selector, place } = context.open(typed).await?;
+        let (repository, tag) = repo_tag(typed, &place)?;
         let image = transfer::select(&*store, &selector, &platform).await?;
-        let archive = archive.clone().with_image(&image, format!("{repository}:{tag}"))?;
+        let diff_ids = diff_ids(&*store, &image).await?;
+        let archive = archive.clone().with_image(&image, format!("{repository}:{tag}"), &diff_ids)?;
         // What a file lacks nobody loads.
         let options = Options { nondistributable: true, ..Options::default() };
         copy(context, store, Arc::new(archive), image.digest().into(), (typed, path), options).await?;
@@ -89,13 +93,25 @@ async fn tarball(context: &Context, images: &[String], path: &str) -> Result<(),
     Ok(archive.finish().await?)
 }
 
+/// The diff IDs of an image with layers that are not to be distributed. Nobody asks for those of others.
+async fn diff_ids(store: &dyn Store, image: &Manifest) -> Result<Vec<Digest>, Failure> {
+    let View::Image(view) = image.view().map_err(Failure::new)? else { return Ok(Vec::new()) };
+    if !view.layers.iter().any(|layer| layer.media_type.is_nondistributable()) {
+        return Ok(Vec::new());
+    }
+    let config = image::config(store, image).await?;
+    let config: ImageConfig = serde_json::from_slice(&config)
+        .map_err(|error| Failure::new(format_args!("reading the config of {}: {error}", image.digest())))?;
+    Ok(config.rootfs.diff_ids)
+}
+
 async fn legacy(context: &Context, images: &[String], path: &str) -> Result<(), Failure> {
     let platform = context.settings.platform_or_default();
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut legacy = Vec::new();
     for typed in images {
-        let name = repo_tag(typed)?;
-        let Source { store, selector, .. } = context.open(typed).await?;
+        let Source { store, selector, place } = context.open(typed).await?;
+        let name = repo_tag(typed, &place)?;
         let manifest = transfer::select(&*store, &selector, &platform).await?;
         let export = Arc::new(Export {
             store,

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -63,8 +64,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     if args.all {
         // The parser demands it.
         let prefix = args.to.as_deref().unwrap_or_default();
+        let mut targets: BTreeMap<String, Digest> = BTreeMap::new();
         for (name, digest) in bundle.names(&args.path)? {
             let to = below(prefix, &name)?;
+            if targets.insert(to.clone(), digest).is_some_and(|other| other != digest) {
+                return Err(Failure::new(format_args!("two images of {} would be {to}", args.path))
+                    .hint("push each with --ref, and say what it is to be called"));
+            }
+        }
+        for (to, digest) in targets {
             let copy = Copy { store: bundle.store(), root: digest.into(), tags: &[] };
             pushed.push(copy.to(context, &to).await?);
         }
@@ -214,8 +222,11 @@ fn below(prefix: &str, name: &str) -> Result<String, Failure> {
         return Ok(format!("{prefix}:{name}"));
     }
     let reference: Reference = name.parse()?;
-    let tag = reference.tag().cloned().unwrap_or(Tag::latest());
-    Ok(format!("{}/{}:{tag}", prefix.trim_end_matches('/'), reference.repository().path()))
+    let repository = format!("{}/{}", prefix.trim_end_matches('/'), reference.repository().path());
+    Ok(match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, tag) => format!("{repository}:{}", tag.cloned().unwrap_or(Tag::latest())),
+    })
 }
 
 /// An image on its way.

@@ -14,6 +14,7 @@ fn every_verb_has_it() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected = [
+        "append",
         "auth",
         "blob",
         "cache",
@@ -24,12 +25,19 @@ fn every_verb_has_it() {
         "delete",
         "digest",
         "doctor",
+        "edit",
         "export",
+        "flatten",
+        "index",
         "layout",
         "ls",
         "man",
         "manifest",
+        "mutate",
+        "pull",
+        "push",
         "ratelimit",
+        "rebase",
         "referrers",
         "registry",
         "tag",

@@ -75,6 +75,7 @@ fn tarballs_are_those_of_crane() {
     }
     docker.push(&images::single(), "demo/web", "latest");
     let by_digest = format!("demo/web@{}", images::single().manifest.digest);
+    let by_both = format!("demo/web:single@{}", images::single().manifest.digest);
     for address in [docker.address(), hoist.address()] {
         for (number, arguments) in [
             &["demo/web:single"][..],
@@ -85,6 +86,7 @@ fn tarballs_are_those_of_crane() {
             &["demo/web:zstd"],
             &["demo/web"],
             &[&by_digest],
+            &[&by_both],
         ]
         .iter()
         .enumerate()
@@ -104,7 +106,7 @@ fn tarballs_are_those_of_crane() {
             assert_eq!(listed(&cli, "crane.tar"), listed(&cli, "hoist.tar"), "{arguments:?}");
             let list = |file: &str| String::from_utf8(member(&cli, file, "manifest.json")).unwrap();
             assert_eq!(list("crane.tar"), list("hoist.tar"), "{arguments:?}");
-            if arguments.len() == 1 && number == 7 {
+            if number >= 7 {
                 assert!(list("hoist.tar").contains(r#"demo/web:i-was-a-digest""#), "{}", list("hoist.tar"));
             }
             // To a pipe it is the same archive.
@@ -120,7 +122,12 @@ fn tarballs_are_those_of_crane() {
                     _ => cli.hoist(["push", file, &to]).run(),
                 };
                 let pushed = outcome.success();
-                let theirs = cli.peer("crane", ["digest", "--tarball", file]).run().success();
+                let own = ["digest", "--tarball", file];
+                // zstd's layers are called what they are, which crane does not do.
+                let theirs = match (program, arguments[0]) {
+                    ("hoist", "demo/web:zstd") => cli.hoist(own).run().success(),
+                    _ => cli.peer("crane", own).run().success(),
+                };
                 assert_eq!(pushed, format!("{address}/demo/pushed@{theirs}"), "{arguments:?} {file}");
             }
         }
@@ -159,7 +166,12 @@ fn results_and_errors_are_those_of_crane() {
         refused(&cli, &cli.hoist(["pull", "--format", format, &name, "no/such/x.tar"]).run(), "no/such");
         refused(&cli, &cli.hoist(["pull", "--format", format, &name, "cache"]).run(), "cache");
     }
-    assert!(!names(&cli).iter().any(|name| name.starts_with('.') || name.starts_with("none.")));
+    cli.hoist(["pull", &format!("docker://{name}"), "one.tar"]).run().success();
+    let list = String::from_utf8(member(&cli, "one.tar", "manifest.json")).unwrap();
+    assert!(list.contains(&format!(r#""RepoTags":["{name}"]"#)), "{list}");
+    let outcome = cli.hoist(["pull", "oci:layout", "none.tar"]).run();
+    refused(&cli, &outcome, "oci:layout is not on a registry");
+    assert!(!names(&cli).iter().any(|name| name.starts_with('.') || name.starts_with("none")));
 }
 
 /// In one file, with what they share once.
@@ -224,6 +236,25 @@ fn several_images() {
             (&*graphs[0].blobs[0].bytes, &*graphs[0].blobs[0].bytes)
         );
     }
+}
+
+/// Layers that are not to be distributed are in the file all the same, and the list says what they are.
+#[test]
+fn foreign_layers() {
+    let (cli, server) = (Cli::new(), HoistServer::start());
+    let graph = images::docker_schema2();
+    let mut manifest = graph.json();
+    let layer = &mut manifest["layers"][0];
+    layer["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+    layer["urls"] = serde_json::json!(["https://registry.invalid/a", "https://registry.invalid/b"]);
+    server.push(&Graph::leaf(&manifest, graph.blobs.clone()), "demo/web", "1");
+    let name = format!("{}/demo/web:1", server.address());
+    cli.peer("crane", ["pull", &name, "crane.tar"]).run().success();
+    cli.hoist(["pull", &name, "hoist.tar"]).run().success();
+    let list = |file: &str| String::from_utf8(member(&cli, file, "manifest.json")).unwrap();
+    assert!(list("hoist.tar").contains(r#""LayerSources":{"sha256:"#), "{}", list("hoist.tar"));
+    assert_eq!(list("crane.tar"), list("hoist.tar"));
+    assert_eq!(listed(&cli, "crane.tar"), listed(&cli, "hoist.tar"));
 }
 
 #[test]

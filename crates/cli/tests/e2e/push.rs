@@ -208,6 +208,36 @@ fn one_of_several() {
     }
 }
 
+/// What was pulled by its digest keeps to it, and no two images become one.
+#[test]
+fn names_of_a_bundle() {
+    let (cli, server) = (Cli::new(), HoistServer::start());
+    let graphs = [images::single(), Image::new([Layer::new().file("a", "b")]).build()];
+    let digests: Vec<&str> = graphs.iter().map(|graph| graph.manifest.digest.as_str()).collect();
+    for (tag, graph) in ["1", "2"].iter().zip(&graphs) {
+        server.push(graph, "demo/web", tag);
+    }
+    let by_digest: Vec<String> =
+        digests.iter().map(|digest| format!("{}/demo/web@{digest}", server.address())).collect();
+    let [one, two] = [&by_digest[0], &by_digest[1]];
+    cli.hoist(["pull", "--format", "oci", one, two, "pulled"]).run().success();
+    let prefix = format!("{}/all", server.address());
+    let pushed = cli.hoist(["push", "--all", "--to", &prefix, "pulled"]).run().success();
+    for digest in digests {
+        let name = format!("{prefix}/demo/web@{digest}");
+        assert!(pushed.lines().any(|line| line == name), "{pushed}");
+        cli.hoist(["validate", &name]).run().success();
+    }
+    let name = |rest: &str| format!("{}/{rest}", server.address());
+    let other = HoistServer::start();
+    other.push(&graphs[1], "demo/web", "1");
+    let elsewhere = format!("{}/demo/web:1", other.address());
+    cli.hoist(["pull", &name("demo/web:1"), &elsewhere, "clash.tar"]).run().success();
+    let outcome = cli.hoist(["push", "--all", "--to", &name("clash"), "clash.tar"]).run();
+    refused(&cli, &outcome, &format!("two images of clash.tar would be {}", name("clash/demo/web:1")));
+    assert!(!cli.hoist(["catalog", server.address()]).run().success().contains("clash"));
+}
+
 #[test]
 fn what_does_not_go() {
     let (cli, server) = (Cli::new(), HoistServer::start());
