@@ -9,7 +9,7 @@ use testkit::images::{self, Graph, Image, Layer};
 use testkit::{Answer, Cli, Docker, DockerRegistry, FaultRegistry, HoistServer, Route};
 
 use crate::crane::assert_equal;
-use crate::support::{refused, serving, until};
+use crate::support::{assert_empty, refused, serving, until};
 
 const BASE: &str = "a layer that images share";
 
@@ -279,6 +279,8 @@ fn layouts() {
     cli.hoist_as("crane", ["pull", "--format", "oci", &one, "plain"]).run().success();
     cli.peer("crane", ["pull", "--format", "oci", &one, "plain-theirs"]).run().success();
     assert_eq!(entries(&cli, "plain"), entries(&cli, "plain-theirs"));
+    cli.hoist_as("crane", ["pull", "--format", "oci", &one, "plain"]).run().success();
+    assert_eq!(entries(&cli, "plain").len(), 1, "crane would write a second one");
     // A name stands for one image: that which was pulled last.
     server.push(&new, "demo/web", "1");
     pull(&[&one, &two, "layout"]);
@@ -343,8 +345,18 @@ fn nothing_half_written() {
             assert!(!cli.shell(&line).run().status.success(), "{format}");
         }
         let (registry, name) = answering(Answer::stored().silent_after(300_000));
+        for file in ["there.tar", "new.tar"] {
+            let before = registry.count("GET", &path);
+            let running = cli.hoist(["pull", "--format", format, &name, file]).start();
+            until("the layer is on its way", || registry.count("GET", &path) > before);
+            running.interrupt();
+            running.wait().failure(130);
+            assert_eq!(names(&cli), ["there.tar"], "{format}");
+            assert_empty(&cli.tmp());
+        }
+        let before = registry.count("GET", &path);
         let running = cli.hoist(["pull", "--format", format, &name, "there.tar"]).start();
-        until("the layer is on its way", || registry.count("GET", &path) > 0);
+        until("the layer is on its way", || registry.count("GET", &path) > before);
         // As by kill -9.
         drop(running);
         assert_eq!(fs::read(&there).unwrap(), b"mine");
@@ -390,6 +402,27 @@ fn with_a_cache() {
             cli.shell(&line).run().success();
         }
     }
+}
+
+/// Layers go to standard output as the manifest has them, and not the largest first.
+#[test]
+fn streams_keep_the_order_of_layers() {
+    let (cli, server) = (Cli::new(), HoistServer::start());
+    let noise =
+        |length: usize| (0..length as u64).map(|at| (at.wrapping_mul(at) >> 3) as u8).collect::<Vec<u8>>();
+    let layers = [10, 300_000, 5000, 70_000].map(|length| Layer::new().file("file", noise(length)));
+    server.push(&Image::new(layers).build(), "demo/web", "1");
+    let name = format!("{}/demo/web:1", server.address());
+    cli.peer("crane", ["pull", &name, "crane.tar"]).run().success();
+    cli.shell(&format!("hoist pull {name} - > hoist.tar")).run().success();
+    assert_eq!(listed(&cli, "crane.tar"), listed(&cli, "hoist.tar"));
+    cli.shell(&format!("hoist cp {name} oci-archive:- > layout.tar")).run().success();
+    cli.hoist(["validate", "oci-archive:layout.tar"]).run().success();
+    // Whoever has seen enough hears no complaint.
+    let seen = cli.shell(&format!(
+        "hoist pull {name} - 2> said | head -c 600 > /dev/null; echo ${{PIPESTATUS[0]}}; cat said"
+    ));
+    assert_eq!(seen.run().stdout(), "0\n");
 }
 
 /// The real docker loads and runs both kinds of archives.
