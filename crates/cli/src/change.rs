@@ -126,17 +126,10 @@ impl Delivery<'_> {
 
     /// Writes it to a tarball for docker, and prints nothing, as crane does.
     pub(crate) async fn save(self, context: &Context, file: &Path) -> Result<(), Failure> {
-        let name = match context.place(self.to)? {
-            Place::Registry(_) => {
-                let (repository, tag) = destination::docker_name(self.to)?;
-                format!("{repository}:{tag}")
-            }
-            place => {
-                return Err(Failure::new(format_args!("docker knows no image as {}", place.repository()))
-                    .hint("-t gives it a name such as `app:1`"));
-            }
-        };
-        let archive = destination::tarball(context, file)?.with_image(&self.edited.root, name)?;
+        let (repository, tag) = destination::docker_name(self.to, &context.place(self.to)?)?;
+        let name = format!("{repository}:{tag}");
+        let archive = destination::tarball(context, file)?;
+        let archive = destination::add_image(&archive, &self.edited.store, &self.edited.root, name).await?;
         let root = self.edited.root.digest().into();
         let full = file.display().to_string();
         let options = options(context, self.care);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use local::{ArchiveFormat, ArchiveName, Directory, Layout, NewArchive, Wanted};
-use oci::{Reference, Selector, Tag};
+use oci::{Digest, ImageConfig, Manifest, Reference, Selector, Tag, View};
 use store::Store;
 
 use crate::context::Context;
@@ -64,9 +64,12 @@ pub(crate) fn tarball(context: &Context, path: &Path) -> Result<NewArchive, Fail
 }
 
 /// What docker is to call an image, repository and tag: as it was typed, and by crane's word for a tag where it was a digest.
-pub(crate) fn docker_name(typed: &str) -> Result<(String, String), Failure> {
+pub(crate) fn docker_name(typed: &str, place: &Place) -> Result<(String, String), Failure> {
+    let Place::Registry(reference) = place else {
+        return Err(Failure::new(format_args!("{typed} is not on a registry"))
+            .hint("`hoist cp` copies between all places, `docker-archive:FILE:NAME` too"));
+    };
     let typed = typed.strip_prefix("docker://").unwrap_or(typed);
-    let reference: Reference = typed.parse()?;
     let name = typed.split('@').next().unwrap_or_default();
     Ok(match (reference.digest(), reference.tag()) {
         (Some(_), _) => (reference.repository().to_string(), "i-was-a-digest".to_owned()),
@@ -106,4 +109,27 @@ fn archive(
         Some(Selector::Digest(digest)) => Arc::new(archive.with_root(*digest)),
         _ => Arc::new(archive),
     })
+}
+
+/// Adds an image of a place to a tarball, and what docker is to call it.
+pub(crate) async fn add_image(
+    archive: &NewArchive,
+    store: &dyn Store,
+    image: &Manifest,
+    name: String,
+) -> Result<NewArchive, Failure> {
+    let diff_ids = diff_ids(store, image).await?;
+    Ok(archive.clone().with_image(image, name, &diff_ids)?)
+}
+
+/// The diff IDs of an image with layers that are not to be distributed. Nobody asks for those of others.
+async fn diff_ids(store: &dyn Store, image: &Manifest) -> Result<Vec<Digest>, Failure> {
+    let View::Image(view) = image.view().map_err(Failure::new)? else { return Ok(Vec::new()) };
+    if !view.layers.iter().any(|layer| layer.media_type.is_nondistributable()) {
+        return Ok(Vec::new());
+    }
+    let config = image::config(store, image).await?;
+    let config: ImageConfig = serde_json::from_slice(&config)
+        .map_err(|error| Failure::new(format_args!("reading the config of {}: {error}", image.digest())))?;
+    Ok(config.rootfs.diff_ids)
 }

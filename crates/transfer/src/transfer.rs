@@ -405,8 +405,7 @@ impl Run {
 }
 
 /// Everything that a graph consists of, in the order in which it lies best: the blobs of each manifest as it names them, the
-/// manifests, the root. Manifests have to
-/// agree on the lengths of blobs.
+/// manifests, the root. Manifests have to agree on the lengths of blobs.
 fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
     let mut lengths = HashMap::new();
     for node in graph.manifests.values() {

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) annotate_ref: bool,
     /// The same as --cache
-    #[arg(short, value_name = "DIR", hide = true, id = "cache_of_pull")]
-    pub(crate) cache: Option<PathBuf>,
+    #[arg(short = 'c', value_name = "DIR", hide = true)]
+    pub(crate) short_cache: Option<PathBuf>,
 }
 
 /// What is written.
@@ -46,7 +46,7 @@ pub(crate) enum Format {
 pub(crate) async fn run(context: &Context, mut args: Args) -> Result<(), Failure> {
     // The parser demands two.
     let path = args.words.pop().unwrap_or_default();
-    let context = &match args.cache.take() {
+    let context = &match args.short_cache.take() {
         Some(cache) => context.with_cache(cache),
         None => context.clone(),
     };
@@ -61,10 +61,11 @@ async fn tarball(context: &Context, images: &[String], path: &str) -> Result<(),
     let archive = destination::tarball(context, Path::new(path))?;
     let platform = context.settings.platform_or_default();
     for typed in images {
-        let (repository, tag) = destination::docker_name(typed)?;
-        let Source { store, selector, .. } = context.open(typed).await?;
+        let Source { store, selector, place } = context.open(typed).await?;
+        let (repository, tag) = destination::docker_name(typed, &place)?;
         let image = transfer::select(&*store, &selector, &platform).await?;
-        let archive = archive.clone().with_image(&image, format!("{repository}:{tag}"))?;
+        let name = format!("{repository}:{tag}");
+        let archive = destination::add_image(&archive, &*store, &image, name).await?;
         // What a file lacks nobody loads.
         let options = Options { nondistributable: true, ..Options::default() };
         copy(context, store, Arc::new(archive), image.digest().into(), (typed, path), options).await?;
@@ -77,8 +78,8 @@ async fn legacy(context: &Context, images: &[String], path: &str) -> Result<(), 
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let mut legacy = Vec::new();
     for typed in images {
-        let name = destination::docker_name(typed)?;
-        let Source { store, selector, .. } = context.open(typed).await?;
+        let Source { store, selector, place } = context.open(typed).await?;
+        let name = destination::docker_name(typed, &place)?;
         let manifest = transfer::select(&*store, &selector, &platform).await?;
         let export = Arc::new(Export {
             store,

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// What it is to be called
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     pub(crate) image: Option<String>,
-    /// Push all that a layout lists as one index
+    /// Push all that a layout directory lists as one index
     #[arg(long)]
     pub(crate) index: bool,
     /// A file for the reference that was pushed, with its digest
@@ -143,7 +143,9 @@ impl Bundle {
     /// The one that is meant.
     fn choose(&self, args: &Args) -> Result<Chosen, Failure> {
         // What is no layout has one image, as crane takes it.
-        if let (true, Some(whole)) = (args.index, self.whole()?) {
+        if args.index
+            && let Some(whole) = self.whole(&args.path)?
+        {
             return Ok(whole);
         }
         let store = self.store();
@@ -202,13 +204,17 @@ impl Bundle {
     }
 
     /// All that a layout lists, as an index.
-    fn whole(&self) -> Result<Option<Chosen>, Failure> {
-        let text = match self {
+    fn whole(&self, path: &str) -> Result<Option<Chosen>, Failure> {
+        let Some(text) = (match self {
             Self::Layout(layout) => Some(layout.index_json()?),
             Self::Archive(archive) => archive.index_json()?,
-            Self::Image(..) => None,
+            Self::Image(..) => {
+                return Err(Failure::new(format_args!("{path} is one image, and --index pushes all"))
+                    .hint("leave out --index"));
+            }
+        }) else {
+            return Ok(None);
         };
-        let Some(text) = text else { return Ok(None) };
         let index = Manifest::new(text, Some(MediaType::OCI_INDEX)).map_err(Failure::new)?;
         let mut store = Overlay::over(self.store());
         let selector = index.digest().into();
@@ -240,8 +246,11 @@ fn below(prefix: &str, name: &str) -> Result<String, Failure> {
         return Ok(format!("{prefix}:{name}"));
     }
     let reference: Reference = name.parse()?;
-    let tag = reference.tag().cloned().unwrap_or(Tag::latest());
-    Ok(format!("{}/{}:{tag}", prefix.trim_end_matches('/'), reference.repository().path()))
+    let repository = format!("{}/{}", prefix.trim_end_matches('/'), reference.repository().path());
+    Ok(match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, tag) => format!("{repository}:{}", tag.cloned().unwrap_or(Tag::latest())),
+    })
 }
 
 /// An image on its way.

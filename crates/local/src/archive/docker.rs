@@ -212,7 +212,7 @@ pub(super) fn list_of(image: &Manifest, name: Option<&Reference>) -> Result<Vec<
 }
 
 /// The config and the layers of an image for one platform.
-pub(super) fn parts(image: &Manifest) -> Result<(Digest, Vec<Digest>), Error> {
+pub(super) fn parts(image: &Manifest) -> Result<(Digest, Vec<Descriptor>), Error> {
     let digest = image.digest();
     let View::Image(image) = image.view()? else {
         return Err(Error::archive(
@@ -222,7 +222,7 @@ pub(super) fn parts(image: &Manifest) -> Result<(Digest, Vec<Digest>), Error> {
     };
     let none = || Error::archive("the archive", format!("{digest} has no config, which docker needs"));
     let config = image.config.ok_or_else(none)?.digest;
-    Ok((config, image.layers.iter().map(|layer| layer.digest).collect()))
+    Ok((config, image.layers))
 }
 
 /// `manifest.json` of a tarball.
@@ -231,15 +231,29 @@ pub(super) fn list_of_tarball(images: &[Listed]) -> Vec<u8> {
     images.sort_by(|one, other| one.names.cmp(&other.names));
     let list: Vec<serde_json::Value> = images
         .into_iter()
-        .map(|Listed { names, config, layers, .. }| {
-            serde_json::json!({
+        .map(|Listed { names, config, layers, foreign, .. }| {
+            let mut image = serde_json::json!({
                 "Config": config.to_string(),
                 "RepoTags": names,
                 "Layers": layers.iter().map(layer_name).collect::<Vec<_>>(),
-            })
+            });
+            if !foreign.is_empty() {
+                let sources = foreign.iter().map(|(diff_id, layer)| (diff_id.to_string(), source(layer)));
+                image["LayerSources"] = serde_json::Value::Object(sources.collect());
+            }
+            image
         })
         .collect();
     serde_json::Value::from(list).to_string().into_bytes()
+}
+
+/// Where docker finds a foreign layer.
+fn source(layer: &Descriptor) -> serde_json::Value {
+    let mut source = described(layer);
+    if !layer.urls.is_empty() {
+        source["urls"] = serde_json::json!(layer.urls);
+    }
+    source
 }
 
 /// Where a tarball has a layer, whatever its compression.

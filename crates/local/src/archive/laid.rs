@@ -1,6 +1,6 @@
 //! What lies where in an archive that is being written: every content has its place in the file, or its turn in the stream.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -102,6 +102,8 @@ pub(super) struct Listed {
     pub(super) names: Vec<String>,
     pub(super) config: Digest,
     pub(super) layers: Vec<Digest>,
+    /// The layers that are not to be distributed, by their diff IDs.
+    pub(super) foreign: BTreeMap<Digest, Descriptor>,
     /// Whether all of it has been written.
     pub(super) done: bool,
 }

@@ -71,11 +71,12 @@ impl NewArchive {
         Self::new(kind, label.into(), Path::new("-"), Out::Stream(Stream::new(out)))
     }
 
-    /// Adds an image to a [`tarball`](Self::tarball), and what docker is to call it, such as `nginx:1.25`.
+    /// Adds an image to a [`tarball`](Self::tarball), and what docker is to call it, such as `nginx:1.25`. `diff_ids`: those of
+    /// its config, by which docker finds the layers that are not to be distributed; of no use if it has none.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if it is no image for one platform.
-    pub fn with_image(self, image: &Manifest, name: String) -> Result<Self, StoreError> {
+    pub fn with_image(self, image: &Manifest, name: String, diff_ids: &[Digest]) -> Result<Self, StoreError> {
         let doing = || self.doing(image.digest());
         let parts = docker::parts(image).map_err(|error| error.doing(doing()))?;
         let mut state = self.inner.state();
@@ -85,7 +86,18 @@ impl NewArchive {
             None => {
                 let (config, layers) = parts;
                 let manifest = image.digest();
-                state.listed.push(Listed { manifest, names: vec![name], config, layers, done: false });
+                let foreign =
+                    layers.iter().zip(diff_ids).filter(|(layer, _)| layer.media_type.is_nondistributable());
+                let foreign = foreign.map(|(layer, diff_id)| (*diff_id, layer.clone())).collect();
+                let layers = layers.iter().map(|layer| layer.digest).collect();
+                state.listed.push(Listed {
+                    manifest,
+                    names: vec![name],
+                    config,
+                    layers,
+                    foreign,
+                    done: false,
+                });
             }
         }
         drop(state);
