@@ -408,8 +408,9 @@ fn with_a_cache() {
 #[test]
 fn streams_keep_the_order_of_layers() {
     let (cli, server) = (Cli::new(), HoistServer::start());
-    let noise =
-        |length: usize| (0..length as u64).map(|at| (at.wrapping_mul(at) >> 3) as u8).collect::<Vec<u8>>();
+    let noise = |length: usize| {
+        (0..length as u64).map(|at| (at.wrapping_mul(at) >> 3).to_le_bytes()[0]).collect::<Vec<u8>>()
+    };
     let layers = [10, 300_000, 5000, 70_000].map(|length| Layer::new().file("file", noise(length)));
     server.push(&Image::new(layers).build(), "demo/web", "1");
     let name = format!("{}/demo/web:1", server.address());
