@@ -276,6 +276,9 @@ fn layouts() {
     // Its names are those of crane, which writes them with --annotate-ref.
     cli.peer("crane", ["pull", "--format", "oci", "--annotate-ref", &one, "theirs"]).run().success();
     assert_eq!(entries(&cli, "theirs"), entries(&cli, "layout"));
+    let annotated = ["pull", "--format", "oci", "--annotate-ref", &one, "annotated"];
+    cli.hoist_as("crane", annotated).run().success();
+    assert_eq!(entries(&cli, "theirs"), entries(&cli, "annotated"));
     cli.hoist_as("crane", ["pull", "--format", "oci", &one, "plain"]).run().success();
     cli.peer("crane", ["pull", "--format", "oci", &one, "plain-theirs"]).run().success();
     assert_eq!(entries(&cli, "plain"), entries(&cli, "plain-theirs"));
