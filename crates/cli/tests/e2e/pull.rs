@@ -276,6 +276,9 @@ fn layouts() {
     // Its names are those of crane, which writes them with --annotate-ref.
     cli.peer("crane", ["pull", "--format", "oci", "--annotate-ref", &one, "theirs"]).run().success();
     assert_eq!(entries(&cli, "theirs"), entries(&cli, "layout"));
+    let annotated = ["pull", "--format", "oci", "--annotate-ref", &one, "annotated"];
+    cli.hoist_as("crane", annotated).run().success();
+    assert_eq!(entries(&cli, "theirs"), entries(&cli, "annotated"));
     cli.hoist_as("crane", ["pull", "--format", "oci", &one, "plain"]).run().success();
     cli.peer("crane", ["pull", "--format", "oci", &one, "plain-theirs"]).run().success();
     assert_eq!(entries(&cli, "plain"), entries(&cli, "plain-theirs"));
@@ -408,8 +411,9 @@ fn with_a_cache() {
 #[test]
 fn streams_keep_the_order_of_layers() {
     let (cli, server) = (Cli::new(), HoistServer::start());
-    let noise =
-        |length: usize| (0..length as u64).map(|at| (at.wrapping_mul(at) >> 3) as u8).collect::<Vec<u8>>();
+    let noise = |length: usize| {
+        (0..length as u64).map(|at| (at.wrapping_mul(at) >> 3).to_le_bytes()[0]).collect::<Vec<u8>>()
+    };
     let layers = [10, 300_000, 5000, 70_000].map(|length| Layer::new().file("file", noise(length)));
     server.push(&Image::new(layers).build(), "demo/web", "1");
     let name = format!("{}/demo/web:1", server.address());
