@@ -102,8 +102,22 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Writes it to where it goes, and prints what it is called there.
+    /// Writes it to where it goes, and prints what it is called there, by its digest.
     pub(crate) async fn send(self, context: &Context) -> Result<(), Failure> {
+        let reference = self.write(context).await?;
+        context.ui.println(&reference)
+    }
+
+    /// The same, but prints the name that was typed for it, unless that was a digest.
+    pub(crate) async fn send_by_name(self, context: &Context) -> Result<(), Failure> {
+        let to = self.to;
+        let is_digest = context.place(to)?.digest().is_some();
+        let reference = self.write(context).await?;
+        context.ui.println(if is_digest { &reference } else { to })
+    }
+
+    /// Writes it to where it goes. What it is called there, by its digest.
+    async fn write(self, context: &Context) -> Result<String, Failure> {
         let place = context.place(self.to)?;
         let root = self.edited.root.digest();
         let by_digest = self.by_digest || place.digest().is_some();
@@ -121,7 +135,7 @@ impl Delivery<'_> {
         let typed = if matches!(name, Selector::Digest(_)) { &full } else { self.to };
         let options = Options { there: self.before, ..options(context, self.care) };
         copy(context, self.edited, destination, [&full, typed], &name, options).await?;
-        context.ui.println(&place.named(&root.into()))
+        Ok(place.named(&root.into()))
     }
 
     /// Writes it to a tarball for docker, and prints nothing, as crane does.

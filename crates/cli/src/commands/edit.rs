@@ -163,5 +163,5 @@ async fn send(
         before: None,
         care: target.care,
     };
-    delivery.send(context).await
+    delivery.send_by_name(context).await
 }

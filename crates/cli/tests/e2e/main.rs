@@ -19,6 +19,7 @@ mod differences;
 mod differential;
 mod disk;
 mod doctor;
+mod edit;
 mod edits;
 mod expect;
 mod exports;
