@@ -10,10 +10,11 @@ use oci::{Digest, Manifest, MediaType, Reference, Selector, Tag};
 use store::Store;
 use transfer::{Options, Transfer};
 
+use super::tag;
 use crate::context::Context;
 use crate::destination;
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::place::{Place, Source};
 use crate::progress::Progress;
 
 /// Push an image that lies on this machine
@@ -76,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     } else {
         let (store, root) = bundle.choose(&args)?;
         let to = args.image.as_deref().unwrap_or_default();
-        let tags: Vec<Tag> = args.tag.iter().map(|tag| parse(tag)).collect::<Result<_, _>>()?;
+        let tags: Vec<Tag> = args.tag.iter().map(|tag| tag::parse(tag)).collect::<Result<_, _>>()?;
         pushed.push(Copy { store, root, tags: &tags }.to(context, to).await?);
     }
     if let Some(file) = &args.image_refs {
@@ -85,22 +86,25 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     pushed.iter().try_for_each(|reference| context.ui.println(reference))
 }
 
-fn parse(tag: &str) -> Result<Tag, Failure> {
-    Tag::new(tag).map_err(|(at, reason)| {
-        Failure::new(format_args!("could not parse tag: {tag}: {reason} (at character {})", at + 1))
-            .hint("-t takes a tag alone, such as `v1`")
-    })
-}
-
 /// What is pushed, and where it is.
 type Chosen = (Arc<dyn Store>, Selector);
 
 impl Bundle {
     async fn open(context: &Context, path: &str) -> Result<Self, Failure> {
         if !context.settings.crane && path.contains(':') && !Path::new(path).exists() {
-            let source = context.open(path).await?;
-            if !matches!(source.place, Place::Registry(_)) {
-                return Ok(Self::Image(source.store, source.selector));
+            match context.place(path)? {
+                Place::Registry(_) => {}
+                // Without a word of which, all that is there may be meant.
+                Place::Layout(name) if name.selector().is_none() => {
+                    return Ok(Self::Layout(Layout::open(name.directory())?));
+                }
+                Place::Archive(name) if name.wanted().is_none() => {
+                    return Ok(Self::Archive(Archive::open(name.format(), name.file()).await?));
+                }
+                place => {
+                    let source = Source::open(place, context).await?;
+                    return Ok(Self::Image(source.store, source.selector));
+                }
             }
         }
         let directory = Path::new(path);

@@ -23,10 +23,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let place = context.place(&args.image)?;
-    let tag = Tag::new(&args.tag).map_err(|(at, reason)| {
-        Failure::new(format_args!("could not parse tag: {}: {reason} (at character {})", args.tag, at + 1))
-            .hint("the new tag stands alone, such as `v1`; the repository is that of the image")
-    })?;
+    let tag = parse(&args.tag)?;
     let (store, from): (Box<dyn Store>, Selector) = match &place {
         Place::Registry(reference) => {
             (Box::new(context.store(reference.repository())?.for_push(None)), reference.selector())
@@ -45,4 +42,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let named = place.named(&tag.into());
     context.ui.log(&format!("{named}: digest: {} size: {}", manifest.digest(), manifest.raw().len()));
     Ok(())
+}
+
+/// A tag that is typed without a repository.
+pub(super) fn parse(text: &str) -> Result<Tag, Failure> {
+    Tag::new(text).map_err(|(at, reason)| {
+        Failure::new(format_args!("could not parse tag: {text}: {reason} (at character {})", at + 1))
+            .hint("the new tag stands alone, such as `v1`; the repository is that of the image")
+    })
 }
