@@ -167,13 +167,14 @@ fn one_of_several() {
     cli.hoist(["pull", &name("web:1"), &name("web:2"), "pulled.tar"]).run().success();
     cli.hoist(["pull", "--format", "legacy", &name("web:1"), &name("web:2"), "legacy.tar"]).run().success();
     cli.hoist(["pull", "--format", "oci", &name("web:1"), &name("web:2"), "pulled"]).run().success();
-    for (number, path) in ["two", "two.tar", "pulled", "pulled.tar", "legacy.tar"].into_iter().enumerate() {
+    let paths = ["two", "two.tar", "pulled", "pulled.tar", "legacy.tar", "oci:two", "oci-archive:two.tar"];
+    for (number, path) in paths.into_iter().enumerate() {
         let to = name(&format!("one{number}"));
         let outcome = cli.hoist(["push", path, &to]).run();
         let error = refused(&cli, &outcome, "contains 2 entries, consider --index");
         assert!(error.contains("hint: --ref chooses one: "), "{error}");
         for (tag, graph) in &graphs {
-            let full = if path.starts_with("two") { (*tag).to_owned() } else { name(&format!("web:{tag}")) };
+            let full = if path.contains("two") { (*tag).to_owned() } else { name(&format!("web:{tag}")) };
             let pushed = cli.hoist(["push", "--ref", &full, path, &to]).run().success();
             let digest = digest(&cli, &to);
             assert_eq!(pushed, format!("{to}@{digest}\n"), "{path}");
@@ -191,7 +192,7 @@ fn one_of_several() {
         let prefix = name(&format!("all{number}"));
         let pushed = cli.hoist(["push", "--all", "--to", &prefix, path]).run().success();
         assert_eq!(pushed.lines().count(), 2, "{pushed}");
-        let repository = if path.starts_with("two") { prefix } else { format!("{prefix}/demo/web") };
+        let repository = if path.contains("two") { prefix } else { format!("{prefix}/demo/web") };
         for (tag, graph) in &graphs {
             let config = cli.hoist(["config", &format!("{repository}:{tag}")]).run().success();
             assert_eq!(config.as_bytes(), &*graph.blobs[0].bytes, "{path}");
