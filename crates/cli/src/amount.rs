@@ -1,6 +1,7 @@
 //! How much and how fast, as it is typed: a number, or one with `K`, `M`, `G`, `T` for 10^3 to 10^12 or `Ki`, `Mi`, `Gi`, `Ti`
 //! for 2^10 to 2^40, and `B` behind that or not.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
@@ -27,6 +28,12 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         bytes(text).map(Self).ok_or_else(|| "it is a number of bytes, such as 500M or 2GiB".to_owned())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A file that is written as a whole, or not at all.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -35,10 +35,12 @@ impl NewFile {
         }
         let target = if existing.is_some() { path.canonicalize()? } else { path.to_owned() };
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
             .prefix(".hoist-")
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            .tempfile_in(folder)
+            .map_err(|error| in_folder(folder, &error))?;
         if let Some(existing) = existing {
             temporary.as_file().set_permissions(existing.permissions())?;
         }
@@ -63,6 +65,15 @@ impl NewFile {
             Place::Straight(_) => Ok(()),
         }
     }
+}
+
+/// The same without the temporary file's name, which nobody knows.
+fn in_folder(folder: &Path, error: &io::Error) -> io::Error {
+    let text = match error.kind() {
+        ErrorKind::NotFound => format!("there is no directory {}", folder.display()),
+        kind => format!("directory {}: {kind}", folder.display()),
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {

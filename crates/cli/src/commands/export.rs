@@ -5,6 +5,7 @@ use std::sync::Arc;
 use image::Export;
 use local::{ArchiveFormat, ArchiveName};
 
+use crate::amount::Size;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::file::NewFile;
@@ -24,9 +25,9 @@ pub(crate) struct Args {
     /// The archive; `-`, or nothing, is standard output
     #[arg(value_name = "TARBALL", default_value = "-", hide_default_value = true)]
     pub(crate) tarball: String,
-    /// The most that the inflated layers may take of temporary space, in bytes (+)
-    #[arg(long, value_name = "BYTES", default_value_t = Export::DEFAULT_SPOOL_LIMIT)]
-    pub(crate) spool_limit: u64,
+    /// The most that the inflated layers may take of temporary space, such as 20G (+)
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Export::DEFAULT_SPOOL_LIMIT))]
+    pub(crate) spool_limit: Size,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
@@ -60,7 +61,7 @@ async fn write(context: &Context, args: &Args, out: Box<dyn Write + Send>) -> Re
         store,
         observer: Arc::clone(&progress) as _,
         spool_folder: std::env::temp_dir(),
-        spool_limit: args.spool_limit,
+        spool_limit: args.spool_limit.0,
     };
     let outcome = image::export(export, &manifest, out).await;
     progress.end(outcome.is_ok());

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use image::{Base, Export, Flatten, Packing};
 use layer::Encoding;
 
+use crate::amount::Size;
 use crate::change::{self, Compress, Delivery, Target, Time};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -21,9 +22,9 @@ pub(crate) struct Args {
     /// Keep the layers of this base, and make one of those above it (+)
     #[arg(long, value_name = "BASE")]
     pub(crate) above: Option<String>,
-    /// The most that the inflated layers may take of temporary space, in bytes (+)
-    #[arg(long, value_name = "BYTES", default_value_t = Export::DEFAULT_SPOOL_LIMIT)]
-    pub(crate) spool_limit: u64,
+    /// The most that the inflated layers may take of temporary space, such as 20G (+)
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Export::DEFAULT_SPOOL_LIMIT))]
+    pub(crate) spool_limit: Size,
     #[command(flatten)]
     pub(crate) target: Target,
     #[command(flatten)]
@@ -49,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             store: Arc::clone(&source.store),
             observer: Arc::clone(&progress) as _,
             spool_folder: std::env::temp_dir(),
-            spool_limit: args.spool_limit,
+            spool_limit: args.spool_limit.0,
         }),
         packing,
         above,

@@ -22,7 +22,8 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The images, and then the file or directory that they go to; `-` is standard output
-    #[arg(value_name = "IMAGE... PATH", num_args = 2.., required = true)]
+    // One of them may stand before a flag, and others behind it.
+    #[arg(value_name = "IMAGE... PATH", num_args = 1.., required = true)]
     pub(crate) words: Vec<String>,
     /// What is written: an archive for docker, one for docker before 1.10, or an OCI layout
     #[arg(long, value_enum, default_value = "tarball", value_name = "FORMAT")]
@@ -44,8 +45,10 @@ pub(crate) enum Format {
 }
 
 pub(crate) async fn run(context: &Context, mut args: Args) -> Result<(), Failure> {
-    // The parser demands two.
-    let path = args.words.pop().unwrap_or_default();
+    let (Some(path), false) = (args.words.pop(), args.words.is_empty()) else {
+        return Err(Failure::new("the following required arguments were not provided: <PATH>")
+            .hint("the file or directory stands behind the images; `-` is standard output"));
+    };
     let context = &match args.short_cache.take() {
         Some(cache) => context.with_cache(cache),
         None => context.clone(),

@@ -4,7 +4,8 @@ use serde_json::Value;
 use testkit::{Cli, DockerRegistry, images};
 
 use crate::crane::both;
-use crate::support::refused;
+use crate::edits::on_both;
+use crate::support::{assert_empty, refused};
 
 fn config(cli: &Cli, name: &str) -> String {
     cli.hoist(["config", name]).run().success()
@@ -97,4 +98,42 @@ fn a_file_in_a_layer_of_its_own() {
     assert_eq!(count, "8\n");
     let directory = cli.hoist(["edit", "fs", &name("2"), "-f", "etc"]).stdin("x").run();
     refused(&cli, &directory, "not a regular file");
+}
+
+#[test]
+fn in_an_editor_where_there_is_a_terminal() {
+    on_both(|cli, registry| {
+        registry.push(&images::single(), "web", "1");
+        let name = registry.name("web:1");
+        // It sees the text, puts another file in its place as editors do, and is a terminal's program.
+        cli.script(
+            "editor",
+            "#!/bin/sh\n[ -t 0 ] && [ \"$1\" = --wait ] || exit 9\n\
+             sed \"s/layer 1/in $(basename \"$2\")/\" \"$2\" > \"$2~\" && mv \"$2~\" \"$2\"\n",
+        );
+        cli.script("quitter", "#!/bin/sh\necho lost > \"$1\"; exit 3\n");
+        let run = |editor: &str, words: &str| {
+            cli.shell(&format!("script -qfec 'hoist edit {words}' log")).env("EDITOR", editor).run()
+        };
+        let edited = run("editor --wait", &format!("config {name} -t {name}-new")).success();
+        assert!(edited.contains(&format!("{name}-new\r\n")), "{edited}");
+        let changed = config(cli, &format!("{name}-new"));
+        assert_eq!(changed.replace("in config.json", "layer 1"), config(cli, &name));
+        assert_ne!(changed, config(cli, &name));
+
+        run("editor --wait", &format!("fs {name} -f etc/motd -t {name}-fs")).success();
+        run("editor --wait", &format!("manifest {name} -t {name}-same")).success();
+        let digest = |name: &str| cli.hoist(["digest", name]).run().success();
+        assert_eq!(digest(&format!("{name}-same")), digest(&name));
+
+        // Who leaves the editor with an error, or has none, changes nothing.
+        let before = digest(&name);
+        for (editor, cause) in [("quitter", "nothing was changed"), ("none-such", "starting none-such")] {
+            let outcome = run(editor, &format!("config {name}"));
+            assert_eq!(outcome.status.code(), Some(1), "{outcome}");
+            assert!(outcome.stdout().contains(cause), "{outcome}");
+            assert_eq!(digest(&name), before);
+        }
+        assert_empty(&cli.tmp());
+    });
 }

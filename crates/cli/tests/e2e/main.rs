@@ -55,6 +55,7 @@ mod support;
 mod tarballs;
 mod tls;
 mod tour;
+mod transcripts;
 mod tree;
 mod unreachable;
 mod validate;
