@@ -210,7 +210,11 @@ CHANGES = (
         "hoist": "append -f {tar} -t {destination_repository}:changed",
         "crane": "append -f {tar} -t {destination_repository}:changed",
     }),
-    change("append-zstd", "The same with zstd; crane: gzip, for it has no other", {
+    change("append-zstd-1", "The same with zstd, level 1; crane: gzip, for it has no other, level 1", {
+        "hoist": "append --compression zstd:1 -f {tar} -t {destination_repository}:changed",
+        "crane": "append -f {tar} -t {destination_repository}:changed",
+    }),
+    change("append-zstd", "The same with zstd at its own level, 3", {
         "hoist": "append --compression zstd -f {tar} -t {destination_repository}:changed",
         "crane": "append -f {tar} -t {destination_repository}:changed",
     }),

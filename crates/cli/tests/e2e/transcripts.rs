@@ -139,7 +139,7 @@ fn run(cli: &Cli, registry: &Registry, command: &str, seen: &[String]) -> String
     match outcome.status.code() {
         Some(0) => {}
         code => {
-            text.extend(["exit code ", &code.expect("an exit code").to_string(), "\n"].map(str::to_owned))
+            text.extend(["exit code ", &code.expect("an exit code").to_string(), "\n"].map(str::to_owned));
         }
     }
     text
