@@ -1,0 +1,263 @@
+//! A table of contents as bytes, for whoever keeps it.
+//!
+//! A magic word with the version, the content (postcard), and the SHA-256 of both. Each path has only what differs from the one
+//! before it, and names of owners stand once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oci::{Algorithm, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::window::Window;
+use super::{Span, Start, Toc};
+use crate::{Body, Compression, Device, Entry, Extent, Kind, Metadata, Record, Table, Time};
+
+/// What the bytes begin with. Another layout has another number.
+const MAGIC: &[u8; 8] = b"hoisttc1";
+
+/// Number of bytes of the hash at the end.
+const HASH: usize = 32;
+
+/// Why bytes are no table of contents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TocError {
+    /// They are damaged, or cut short.
+    #[error("the table of contents is damaged")]
+    Damaged,
+    /// Another version wrote them, or they are something else.
+    #[error("the table of contents is of another version")]
+    Version,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    compression: u8,
+    size: u64,
+    inflated: u64,
+    names: Vec<Vec<u8>>,
+    entries: Vec<Item>,
+    spans: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Item {
+    /// How many bytes of the last path it begins with, and what comes behind them.
+    shared: u16,
+    rest: Vec<u8>,
+    what: What,
+    mode: u32,
+    uid: u64,
+    gid: u64,
+    /// Positions among the names.
+    uname: u32,
+    gname: u32,
+    mtime: (i64, u32),
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum What {
+    File { offset: u64, size: u64 },
+    Sparse { offset: u64, stored: u64, size: u64, extents: Vec<(u64, u64)> },
+    Directory,
+    Symlink(Vec<u8>),
+    HardLink(Vec<u8>),
+    CharacterDevice(u32, u32),
+    BlockDevice(u32, u32),
+    Fifo,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Part {
+    compressed: u64,
+    inflated: u64,
+    within: Option<(u8, Vec<u8>)>,
+    digest: [u8; 32],
+}
+
+impl Toc {
+    /// As bytes that [`Toc::from_bytes`] reads; about 60 to 100 an entry.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut names = Names::default();
+        let mut last: &[u8] = b"";
+        let entries = self.table.entries.iter();
+        let entries = entries.map(|entry| item(entry, &mut names, std::mem::replace(&mut last, &entry.path)));
+        let entries = entries.collect();
+        let content = Content {
+            compression: code(self.compression),
+            size: self.size,
+            inflated: self.table.size,
+            names: names.list,
+            entries,
+            spans: self.spans.iter().map(part).collect(),
+        };
+        // Writing to memory fails for want of it alone.
+        let mut bytes = postcard::to_extend(&content, MAGIC.to_vec()).unwrap_or_default();
+        if let Digest::Sha256(hash) = Algorithm::Sha256.digest(&bytes) {
+            bytes.extend(hash);
+        }
+        bytes
+    }
+
+    /// What [`Toc::to_bytes`] made.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or of another version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TocError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(TocError::Version);
+        }
+        let (content, hash) = bytes.split_last_chunk::<HASH>().ok_or(TocError::Damaged)?;
+        if Algorithm::Sha256.digest(content) != Digest::Sha256(*hash) {
+            return Err(TocError::Damaged);
+        }
+        let content = content.get(MAGIC.len()..).unwrap_or_default();
+        postcard::from_bytes::<Content>(content).ok().and_then(toc).ok_or(TocError::Damaged)
+    }
+}
+
+#[derive(Default)]
+struct Names {
+    list: Vec<Vec<u8>>,
+    positions: HashMap<Arc<[u8]>, u32>,
+}
+
+impl Names {
+    fn position(&mut self, name: &Arc<[u8]>) -> u32 {
+        *self.positions.entry(Arc::clone(name)).or_insert_with(|| {
+            self.list.push(name.to_vec());
+            u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+fn item(entry: &Entry, names: &mut Names, last: &[u8]) -> Item {
+    let shared = entry.path.iter().zip(last).take_while(|(one, other)| one == other).count();
+    let Metadata { mode, uid, gid, ref uname, ref gname, mtime, ref xattrs, ref records } = entry.metadata;
+    let pairs = |records: &[Record]| {
+        records.iter().map(|record| (record.name.to_vec(), record.value.to_vec())).collect()
+    };
+    Item {
+        // Paths are shorter than 4 KiB.
+        shared: u16::try_from(shared).unwrap_or_default(),
+        rest: entry.path[shared..].to_vec(),
+        what: what(&entry.kind),
+        mode,
+        uid,
+        gid,
+        uname: names.position(uname),
+        gname: names.position(gname),
+        mtime: (mtime.seconds, mtime.nanoseconds),
+        xattrs: pairs(xattrs),
+        records: pairs(records),
+    }
+}
+
+fn what(kind: &Kind) -> What {
+    match kind {
+        Kind::File(Body { offset, stored, size, extents: Some(extents) }) => What::Sparse {
+            offset: *offset,
+            stored: *stored,
+            size: *size,
+            extents: extents.iter().map(|extent| (extent.offset, extent.length)).collect(),
+        },
+        Kind::File(body) => What::File { offset: body.offset, size: body.size },
+        Kind::Directory => What::Directory,
+        Kind::Symlink(target) => What::Symlink(target.to_vec()),
+        Kind::HardLink(target) => What::HardLink(target.to_vec()),
+        Kind::CharacterDevice(device) => What::CharacterDevice(device.major, device.minor),
+        Kind::BlockDevice(device) => What::BlockDevice(device.major, device.minor),
+        Kind::Fifo => What::Fifo,
+    }
+}
+
+fn part(span: &Span) -> Part {
+    Part {
+        compressed: span.compressed,
+        inflated: span.inflated,
+        within: match &span.start {
+            Start::Afresh => None,
+            Start::Within { bits, window } => Some((*bits, window.bytes().to_vec())),
+        },
+        digest: span.digest,
+    }
+}
+
+fn toc(content: Content) -> Option<Toc> {
+    let names: Vec<Arc<[u8]>> = content.names.into_iter().map(Arc::from).collect();
+    let mut entries = Vec::with_capacity(content.entries.len());
+    let mut path = Vec::new();
+    for item in content.entries {
+        path.truncate(item.shared.into());
+        path.extend(&item.rest);
+        let name = |position: u32| names.get(usize::try_from(position).ok()?).cloned();
+        entries.push(Entry {
+            path: path.as_slice().into(),
+            kind: kind(item.what),
+            metadata: Metadata {
+                mode: item.mode,
+                uid: item.uid,
+                gid: item.gid,
+                uname: name(item.uname)?,
+                gname: name(item.gname)?,
+                mtime: Time { seconds: item.mtime.0, nanoseconds: item.mtime.1 },
+                xattrs: records(item.xattrs),
+                records: records(item.records),
+            },
+        });
+    }
+    Some(Toc {
+        table: Table { entries, size: content.inflated },
+        compression: compression(content.compression)?,
+        size: content.size,
+        spans: content.spans.into_iter().map(span).collect(),
+    })
+}
+
+fn kind(what: What) -> Kind {
+    match what {
+        What::File { offset, size } => Kind::File(Body { offset, stored: size, size, extents: None }),
+        What::Sparse { offset, stored, size, extents } => {
+            let extents = extents.into_iter().map(|(offset, length)| Extent { offset, length });
+            Kind::File(Body { offset, stored, size, extents: Some(extents.collect()) })
+        }
+        What::Directory => Kind::Directory,
+        What::Symlink(target) => Kind::Symlink(target.into()),
+        What::HardLink(target) => Kind::HardLink(target.into()),
+        What::CharacterDevice(major, minor) => Kind::CharacterDevice(Device { major, minor }),
+        What::BlockDevice(major, minor) => Kind::BlockDevice(Device { major, minor }),
+        What::Fifo => Kind::Fifo,
+    }
+}
+
+fn records(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Box<[Record]> {
+    pairs.into_iter().map(|(name, value)| Record { name: name.into(), value: value.into() }).collect()
+}
+
+fn span(part: Part) -> Span {
+    let start = match part.within {
+        None => Start::Afresh,
+        Some((bits, window)) => Start::Within { bits, window: Window::from_bytes(window) },
+    };
+    Span { compressed: part.compressed, inflated: part.inflated, start, digest: part.digest }
+}
+
+fn code(compression: Compression) -> u8 {
+    match compression {
+        Compression::None => 0,
+        Compression::Gzip => 1,
+        Compression::Zstd => 2,
+    }
+}
+
+fn compression(code: u8) -> Option<Compression> {
+    match code {
+        0 => Some(Compression::None),
+        1 => Some(Compression::Gzip),
+        2 => Some(Compression::Zstd),
+        _ => None,
+    }
+}
