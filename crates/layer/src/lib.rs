@@ -36,6 +36,7 @@ mod encoder;
 mod encoding;
 mod entry;
 mod error;
+mod find;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -60,7 +61,8 @@ pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
 pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, Whiteout};
 pub use error::Error;
-pub use merge::{Merged, Node, merge};
+pub use find::{FindError, Found};
+pub use merge::{Merged, Node, merge, merge_newest};
 pub use scan::Limits;
 pub use table::{Table, copy_tar};
 pub use toc::{Cover, Resumed, Span, Toc, TocError};

@@ -1,6 +1,6 @@
 //! The one merge: layers become a file system.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 
 use crate::entry::{Entry, Kind, Whiteout};
@@ -48,48 +48,75 @@ pub struct Node<'a> {
 ///
 /// [`Error::Merge`], naming layer and entry: a hard link whose target is not there or is a directory, more than 255 symbolic
 /// links on one path or a path of more than 4095 bytes behind them, a whiteout of nothing, `.` or `..`, more than a million directories that have no entries.
-pub fn merge(layers: &[Table]) -> Result<Merged<'_>, Error> {
-    let entries = layers.iter().map(|table| table.entries.len()).sum();
-    let mut merge = Merge { layers, tree: Tree::new(entries), linked: HashMap::new() };
-    for (layer, table) in layers.iter().enumerate() {
-        for (index, entry) in table.entries.iter().enumerate() {
-            merge.apply(entry, Source { layer, entry: index }).map_err(|problem| Error::Merge {
-                layer,
-                path: quote(&entry.path),
-                problem,
-            })?;
-        }
-    }
-    Ok(merge.finish())
+pub fn merge<T: Borrow<Table>>(layers: &[T]) -> Result<Merged<'_>, Error> {
+    Merge::new(layers.iter().map(Borrow::borrow).collect(), false).all().map(Merge::finish)
+}
+
+/// Merges the newest layers of an image without those below, as far as nothing of these could change what is found: `None` where it
+/// could. That is so where an entry stands in a directory that only lower layers may have named, for it may be a symbolic link there, and
+/// where a merge would fail. What stands for a hard link to a file that is not in these layers is the hard link itself.
+///
+/// The layers of nodes count from the first that was given.
+pub fn merge_newest<T: Borrow<Table>>(layers: &[T]) -> Option<Merged<'_>> {
+    let merge = Merge::new(layers.iter().map(Borrow::borrow).collect(), true).all().ok()?;
+    (!merge.is_vague && !merge.tree.has_guessed()).then(|| merge.finish())
 }
 
 struct Merge<'a> {
-    layers: &'a [Table],
+    layers: Vec<&'a Table>,
     tree: Tree<'a>,
     /// Entries that hard links were made to, with their first node.
     linked: HashMap<Source, Option<usize>>,
+    /// There are layers below that are not known.
+    is_part: bool,
+    /// These could have had a say.
+    is_vague: bool,
 }
 
 type Problem = Cow<'static, str>;
 
 impl<'a> Merge<'a> {
+    fn new(layers: Vec<&'a Table>, is_part: bool) -> Self {
+        let entries = layers.iter().map(|table| table.entries.len()).sum();
+        Self { layers, tree: Tree::new(entries), linked: HashMap::new(), is_part, is_vague: false }
+    }
+
+    fn all(mut self) -> Result<Self, Error> {
+        for layer in 0..self.layers.len() {
+            let table = self.layers[layer];
+            for (index, entry) in table.entries.iter().enumerate() {
+                self.apply(entry, Source { layer, entry: index }).map_err(|problem| Error::Merge {
+                    layer,
+                    path: quote(&entry.path),
+                    problem,
+                })?;
+            }
+        }
+        Ok(self)
+    }
+
     fn apply(&mut self, entry: &'a Entry, source: Source) -> Result<(), Problem> {
         let layer = source.layer;
         let (directory, name) = path::split(&entry.path);
         match (Whiteout::of(name), &entry.kind) {
             (Some(Whiteout::Hide(b"" | b"." | b"..")), _) => return Err("whiteout names nothing".into()),
             (Some(Whiteout::Hide(name)), _) => {
-                if let Some(directory) = self.tree.find(directory)? {
-                    self.tree.hide(directory, name, layer);
+                match self.tree.find(directory)? {
+                    Some(directory) => self.tree.hide(directory, name, layer),
+                    None => self.is_vague = true,
                 }
             }
             (Some(Whiteout::Opaque), _) => {
-                if let Some(directory) = self.tree.find(directory)? {
-                    self.tree.sweep(directory, layer);
+                match self.tree.find(directory)? {
+                    Some(directory) => self.tree.sweep(directory, layer),
+                    None => self.is_vague = true,
                 }
             }
             (_, Kind::HardLink(target)) => {
-                let source = self.target(target)?;
+                let source = match self.target(target) {
+                    Err(_) if self.is_part => source,
+                    found => found?,
+                };
                 self.linked.insert(source, None);
                 self.put(directory, name, source, layer)?;
             }

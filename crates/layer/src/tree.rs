@@ -75,13 +75,15 @@ pub(crate) struct Tree<'a> {
     limit: usize,
     /// Bytes of paths walked behind symbolic links so far.
     walked: usize,
+    /// A directory was made that no entry had named.
+    guessed: bool,
 }
 
 impl<'a> Tree<'a> {
     /// A tree for so many entries, empty.
     pub(crate) fn new(entries: usize) -> Self {
         let limit = entries.saturating_mul(2).saturating_add(IMPLICIT);
-        let mut tree = Self { nodes: Vec::new(), limit, walked: 0 };
+        let mut tree = Self { nodes: Vec::new(), limit, walked: 0, guessed: false };
         tree.nodes.push(Node::new(&[], ROOT, 0));
         tree
     }
@@ -96,6 +98,11 @@ impl<'a> Tree<'a> {
 
     pub(crate) fn is_directory(&self, id: Id) -> bool {
         matches!(self.nodes[id].what, What::Implicit | What::Directory(_))
+    }
+
+    /// Whether a directory had to be made, at any time, that no entry had named so far.
+    pub(crate) fn has_guessed(&self) -> bool {
+        self.guessed
     }
 
     pub(crate) fn name(&self, id: Id) -> &'a [u8] {
@@ -161,10 +168,14 @@ impl<'a> Tree<'a> {
                 }
                 (_, None) => return Ok(None),
                 (Some(child), Some(layer)) => {
+                    self.guessed = true;
                     self.replace(child, What::Implicit, layer);
                     child
                 }
-                (None, Some(layer)) => self.add(at, component, layer)?,
+                (None, Some(layer)) => {
+                    self.guessed = true;
+                    self.add(at, component, layer)?
+                }
             };
         }
         Ok(Some(at))

@@ -372,7 +372,7 @@ fn id(file: &File) -> Option<FileId> {
 }
 
 /// Notes that a file has been used. Where that may not be noted it goes the sooner.
-fn touch(file: &File) {
+pub(crate) fn touch(file: &File) {
     let time = |nanoseconds| Timespec { tv_sec: 0, tv_nsec: nanoseconds };
     let now = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
     let _ = rustix::fs::futimens(file, &now);

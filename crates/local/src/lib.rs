@@ -42,6 +42,7 @@ mod partial;
 mod pieces;
 mod placer;
 mod sweep;
+mod tables;
 
 pub use archive::{Archive, ArchiveFormat, ArchiveName, ArchiveNameError, NewArchive, Wanted};
 pub use cache::{Cache, CacheEntry, Cached, Freed};
@@ -51,3 +52,4 @@ pub use directory::Directory;
 pub use error::Error;
 pub use layout::Layout;
 pub use name::{LayoutName, LayoutNameError};
+pub use tables::{TableEntry, Tables};

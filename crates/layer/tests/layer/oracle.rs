@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use layer::merge;
+use layer::{Kind, merge, merge_newest};
 use proptest::prelude::*;
 
 use crate::archive::{archive, flatten, listing, scan};
@@ -167,6 +167,34 @@ pub(crate) fn entry() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// What the newest layers say alone, the whole image says too.
+    #[test]
+    fn the_newest_layers_never_say_what_the_image_does_not(
+        layers in proptest::collection::vec(proptest::collection::vec(entry(), 0..10), 2..5),
+    ) {
+        let mut good: Vec<Vec<&str>> = Vec::new();
+        for layer in &layers {
+            good.push(Vec::new());
+            let at = good.len() - 1;
+            for entry in layer {
+                good[at].push(entry);
+                let tables: Vec<_> = good.iter().map(|entries| scan(&archive(entries)).unwrap()).collect();
+                if merge(&tables).is_err() {
+                    good[at].pop();
+                }
+            }
+        }
+        let tables: Vec<_> = good.iter().map(|entries| scan(&archive(entries)).unwrap()).collect();
+        let whole = merge(&tables).unwrap();
+        for first in 1..tables.len() {
+            let Some(newest) = merge_newest(&tables[first..]) else { continue };
+            for node in newest.nodes.iter().filter(|node| !matches!(node.entry.kind, Kind::HardLink(_))) {
+                let found = whole.at(&node.path).map(|index| (whole.nodes[index].layer, whole.nodes[index].entry));
+                prop_assert_eq!(found, Some((node.layer + first, node.entry)), "{:?} from {}", good, first);
+            }
+        }
+    }
 
     #[test]
     fn the_merge_is_what_the_model_says(
