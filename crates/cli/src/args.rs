@@ -72,6 +72,7 @@ pub(crate) enum Command {
     Auth(commands::auth::Args),
     Blob(commands::blob::Args),
     Cache(commands::cache::Args),
+    Cat(commands::cat::Args),
     Catalog(commands::catalog::Args),
     /// What the scripts of `completion` call; no verb of its own.
     #[command(skip)]

@@ -13,6 +13,7 @@ mod failure;
 mod file;
 mod jq;
 mod json;
+mod looking;
 mod output;
 mod place;
 mod progress;

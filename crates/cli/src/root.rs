@@ -36,6 +36,11 @@ impl Root {
         self.0.join("hosts")
     }
 
+    /// Tables of contents of layers.
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.0.join("tables")
+    }
+
     /// Upload sessions that are not at their end.
     pub(crate) fn uploads(&self) -> PathBuf {
         self.0.join("uploads")

@@ -135,6 +135,15 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A path leads nowhere.
+    #[error(transparent)]
+    Path(#[from] layer::FindError),
+    /// The content of a file could not be read from what its layer inflates to.
+    #[error("reading a file's content: {source}")]
+    Body {
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The output could not be written.
     #[error("writing the output: {0}")]
     Output(io::Error),

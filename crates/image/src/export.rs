@@ -115,7 +115,7 @@ async fn inflate(
     let (digest, shared) = (layer.digest, Arc::clone(&budget));
     let scan = tokio::task::spawn_blocking(move || shared.inflate(digest, feed, is_tar));
     // The digest has the first word: damaged bytes also break whatever is made of them.
-    let filled = fill(&*export.store, &layer, sender, &*export.observer, &budget).await;
+    let filled = fill(&*export.store, &layer, sender, &*export.observer, || budget.has_failed()).await;
     let scanned = scan.await?;
     filled?;
     Ok((digest, scanned?))

@@ -8,8 +8,6 @@ use oci::Descriptor;
 use store::{Event, Observer, Store};
 use tokio::sync::mpsc;
 
-use crate::spool::Budget;
-
 /// Pieces that may wait for the inflating thread; one is some hundred KiB at most.
 const PIECES: usize = 4;
 
@@ -20,14 +18,13 @@ pub(crate) fn pair() -> (mpsc::Sender<Bytes>, Feed) {
 }
 
 /// Reads a blob, verified, into a feed. If the reading end is gone the rest is read for its digest alone: when the bytes
-/// are the wrong ones, that is the cause of whatever the reading end has to say. Not so once the temporary space has
-/// failed: that is a cause of its own.
+/// are the wrong ones, that is the cause of whatever the reading end has to say. Not so once `is_over`: that is a cause of its own.
 pub(crate) async fn fill(
     store: &dyn Store,
     blob: &Descriptor,
     sender: mpsc::Sender<Bytes>,
     observer: &dyn Observer,
-    budget: &Budget,
+    is_over: impl Fn() -> bool,
 ) -> Result<(), store::Error> {
     observer.event(&Event::BlobStarted { blob, kept: 0 });
     let mut bytes = match blob.embedded() {
@@ -37,7 +34,7 @@ pub(crate) async fn fill(
     while let Some(piece) = bytes.next().await {
         let piece = piece?;
         observer.event(&Event::BlobAdvanced(blob, piece.len() as u64));
-        if sender.send(piece).await.is_err() && budget.has_failed() {
+        if sender.send(piece).await.is_err() && is_over() {
             return Ok(());
         }
     }

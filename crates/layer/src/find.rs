@@ -153,7 +153,15 @@ mod tests {
     #[test]
     fn paths_lead_where_the_kernel_has_them() {
         let tables = [table(&[
-            "a/", "a/b/", "a/b/file", "a.b", "a/to>/a/b", "a/up>../a.b", "loop>loop", "out>../../a/to/", "deep/er/file",
+            "a/",
+            "a/b/",
+            "a/b/file",
+            "a.b",
+            "a/to>/a/b",
+            "a/up>../a.b",
+            "loop>loop",
+            "out>../../a/to/",
+            "deep/er/file",
             "nowhere>none",
         ])];
         let merged = merge(&tables).unwrap();

@@ -100,18 +100,14 @@ impl<'a> Merge<'a> {
         let (directory, name) = path::split(&entry.path);
         match (Whiteout::of(name), &entry.kind) {
             (Some(Whiteout::Hide(b"" | b"." | b"..")), _) => return Err("whiteout names nothing".into()),
-            (Some(Whiteout::Hide(name)), _) => {
-                match self.tree.find(directory)? {
-                    Some(directory) => self.tree.hide(directory, name, layer),
-                    None => self.is_vague = true,
-                }
-            }
-            (Some(Whiteout::Opaque), _) => {
-                match self.tree.find(directory)? {
-                    Some(directory) => self.tree.sweep(directory, layer),
-                    None => self.is_vague = true,
-                }
-            }
+            (Some(Whiteout::Hide(name)), _) => match self.tree.find(directory)? {
+                Some(directory) => self.tree.hide(directory, name, layer),
+                None => self.is_vague = true,
+            },
+            (Some(Whiteout::Opaque), _) => match self.tree.find(directory)? {
+                Some(directory) => self.tree.sweep(directory, layer),
+                None => self.is_vague = true,
+            },
             (_, Kind::HardLink(target)) => {
                 let source = match self.target(target) {
                     Err(_) if self.is_part => source,

@@ -18,7 +18,7 @@ use index::{Indexer, Spacing};
 pub use resume::Resumed;
 use window::Window;
 
-use crate::{Compression, Error, Limits, Table};
+use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path};
 
 /// A layer's table of contents, and where inflating can begin in it.
 ///
@@ -116,6 +116,22 @@ impl Toc {
         Ok(Self { table, compression, size, spans })
     }
 
+    /// The table of what is one file as a whole, of this name and so many bytes. It has no spans.
+    pub fn of_file(name: &[u8], size: u64) -> Self {
+        let kind = Kind::File(Body { offset: 0, stored: size, size, extents: None });
+        // What cannot be a path has no directories.
+        let path = path::confine(name).ok().filter(|path| !path.is_empty());
+        let path = path
+            .unwrap_or_else(|| name.iter().map(|byte| if *byte == b'/' { b'_' } else { *byte }).collect());
+        let entry = Entry { path, kind, metadata: Metadata::new(0o644) };
+        Self {
+            table: Table { entries: vec![entry], size },
+            compression: Compression::None,
+            size,
+            spans: Vec::new(),
+        }
+    }
+
     /// How many spans there are.
     pub fn spans(&self) -> usize {
         self.spans.len()
@@ -142,6 +158,16 @@ impl Toc {
     /// The compressed bytes of a span. Neighbours may share one byte, of which each has some bits.
     pub fn compressed(&self, span: usize) -> Range<u64> {
         self.spans[span].compressed..self.end(span)
+    }
+
+    /// Position of the first compressed byte of a span, if there is such a span.
+    pub fn compressed_start(&self, span: usize) -> Option<u64> {
+        self.spans.get(span).map(|span| span.compressed)
+    }
+
+    /// Position of the first inflated byte of a span.
+    pub fn inflated(&self, span: usize) -> u64 {
+        self.spans[span].inflated
     }
 
     /// Whether these are the compressed bytes of a span.

@@ -84,8 +84,10 @@ impl Tables {
     /// # Errors
     /// If the directory cannot be read; that it is not there is none.
     pub fn entries(&self) -> Result<Vec<TableEntry>, store::Error> {
-        let entries = self.folder().and_then(|folder| folder.map_or(Ok(Vec::new()), |folder| entries(&folder)));
-        let mut entries = entries.map_err(|error| error.doing(format!("looking into {}", self.path.display())))?;
+        let entries =
+            self.folder().and_then(|folder| folder.map_or(Ok(Vec::new()), |folder| entries(&folder)));
+        let mut entries =
+            entries.map_err(|error| error.doing(format!("looking into {}", self.path.display())))?;
         entries.reverse();
         Ok(entries)
     }

@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod auth;
 pub(crate) mod blob;
 pub(crate) mod cache;
+pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Auth(args) => auth::run(context, args).await,
         Command::Blob(args) => blob::run(context, args).await,
         Command::Cache(args) => cache::run(context, args).await,
+        Command::Cat(args) => cat::run(context, args).await,
         Command::Catalog(args) => catalog::run(context, args).await,
         Command::Complete(request) => completion::complete(context, request).await,
         Command::Completion(args) => completion::run(&context.ui, &args),

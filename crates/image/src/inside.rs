@@ -1,0 +1,298 @@
+//! Looking into an image without pulling it: tables of contents of its layers, and parts of these.
+
+mod body;
+mod run;
+mod whole;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{StreamExt, TryStreamExt};
+use layer::{Body, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Table, Toc};
+use local::Tables;
+use oci::{Descriptor, Digest, Manifest, View};
+use store::{Event, Observer, Silent, Store};
+
+pub use body::expand;
+use run::Run;
+
+use crate::feed::{self, fill};
+use crate::{Error, Export};
+
+/// How many layers are read at once.
+const LAYERS_AT_ONCE: usize = 4;
+
+/// The annotation that says what a file of an artifact is called (image specification, annotations.md).
+const TITLE: &str = "org.opencontainers.image.title";
+
+/// From where an image is read, and what is kept of it.
+#[derive(Clone)]
+pub struct Looking {
+    /// The repository that holds the image.
+    pub store: Arc<dyn Store>,
+    /// Where tables of contents are kept for the next time; without it, each time reads the layers.
+    pub tables: Option<Arc<Tables>>,
+    /// Hears of the progress of layers that are read as a whole.
+    pub observer: Arc<dyn Observer>,
+    /// The folder for temporary files, which have no name.
+    pub spool_folder: PathBuf,
+    /// The most that they may take, in bytes.
+    pub spool_limit: u64,
+}
+
+impl Looking {
+    /// Into a repository, with the usual room in the system's folder for temporary files; nothing is kept, and nobody told.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            tables: None,
+            observer: Arc::new(Silent),
+            spool_folder: std::env::temp_dir(),
+            spool_limit: Export::DEFAULT_SPOOL_LIMIT,
+        }
+    }
+}
+
+impl std::fmt::Debug for Looking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Looking").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// One image, looked into.
+///
+/// The table of contents of a layer comes from where such are kept, else it is made by one full read, which is verified. After that
+/// a file costs one request for about its compressed bytes, each span of which is checked against a hash from the table.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    looking: Arc<Looking>,
+    layers: Arc<[Descriptor]>,
+    known: Arc<Mutex<HashMap<Digest, Arc<Toc>>>>,
+}
+
+/// Where a path leads in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The path without symbolic links, without `/` at its ends.
+    pub path: Vec<u8>,
+    /// The layer, counted from the bottom, that the content is in; `None` for a directory that no layer names.
+    pub layer: Option<usize>,
+    /// What is there; never a hard link.
+    pub entry: Entry,
+}
+
+/// What is known of a layer before anything is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Its table of contents is kept.
+    Table,
+    /// It is a single file of an artifact, and has no table.
+    File,
+    /// Nothing: it has to be read.
+    Nothing,
+}
+
+impl Inside {
+    /// Looks into an image, or into an artifact, whose files are then called by their titles.
+    ///
+    /// # Errors
+    /// [`Error::NotAnImage`] for an index.
+    pub fn new(looking: Looking, manifest: &Manifest) -> Result<Self, Error> {
+        let View::Image(image) = manifest.view()? else { return Err(Error::NotAnImage(manifest.digest())) };
+        Ok(Self { looking: Arc::new(looking), layers: image.layers.into(), known: Arc::default() })
+    }
+
+    /// The layers, bottom first.
+    pub fn layers(&self) -> &[Descriptor] {
+        &self.layers
+    }
+
+    /// What is known of a layer, without asking anybody.
+    pub fn known(&self, layer: usize) -> Known {
+        let layer = &self.layers[layer];
+        if file_of(layer).is_some() {
+            Known::File
+        } else if self.remembered(layer).is_some() {
+            Known::Table
+        } else {
+            Known::Nothing
+        }
+    }
+
+    /// The table of contents of a layer.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] for a layer that is damaged, [`Error::Store`].
+    pub async fn toc(&self, layer: usize) -> Result<Arc<Toc>, Error> {
+        let layer = &self.layers[layer];
+        if let Some(toc) = self.remembered(layer) {
+            return Ok(toc);
+        }
+        let toc = Arc::new(match file_of(layer) {
+            Some(toc) => toc,
+            None => self.scan(layer).await?,
+        });
+        self.remember(layer, &toc);
+        Ok(toc)
+    }
+
+    /// The tables of contents of all layers, bottom first; those that are not known are made side by side.
+    ///
+    /// # Errors
+    /// Those of [`toc`](Self::toc).
+    pub async fn tocs(&self) -> Result<Vec<Arc<Toc>>, Error> {
+        let mut seen = HashSet::new();
+        let unknown: Vec<usize> = (0..self.layers.len())
+            .filter(|layer| self.known(*layer) == Known::Nothing && seen.insert(self.layers[*layer].digest))
+            .collect();
+        let bytes = unknown.iter().fold(0, |sum: u64, layer| sum.saturating_add(self.layers[*layer].size));
+        if !unknown.is_empty() {
+            self.looking.observer.event(&Event::Planned { blobs: unknown.len(), bytes, kept: 0 });
+        }
+        let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
+        made.buffer_unordered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
+        let mut tocs = Vec::with_capacity(self.layers.len());
+        for layer in 0..self.layers.len() {
+            tocs.push(self.toc(layer).await?);
+        }
+        Ok(tocs)
+    }
+
+    /// What a path leads to, inside the root as the kernel would have it; with `follow`, through a symbolic link at its end too. The
+    /// layers are asked from the newest on, and only as far as it takes.
+    ///
+    /// # Errors
+    /// [`Error::Path`] if it leads nowhere, and those of [`toc`](Self::toc).
+    pub async fn find(&self, path: &[u8], follow: bool) -> Result<Spot, Error> {
+        let mut tocs: Vec<Arc<Toc>> = Vec::new();
+        for first in (0..self.layers.len()).rev() {
+            tocs.insert(0, self.toc(first).await?);
+            let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
+            if first == 0 {
+                let merged = layer::merge(&tables).map_err(Error::Merge)?;
+                return Ok(spot(&merged, merged.find(path, follow)?, 0));
+            }
+            let Some(merged) = layer::merge_newest(&tables) else { continue };
+            match merged.find(path, follow) {
+                Ok(Found::Node(index)) if !is_hard_link(&merged, index) => {
+                    return Ok(spot(&merged, Found::Node(index), first));
+                }
+                // The layers below may have it.
+                Ok(_) | Err(FindError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(FindError::NotFound(path.to_vec()).into())
+    }
+
+    /// Reads files of a layer, in the order in which they lie there: `read` gets the position of each in `bodies`, and its stored
+    /// bytes ([`expand`] fills the holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read
+    /// again in another way: then `read` is called for the same file once more, and what it had of it before does not count.
+    ///
+    /// # Errors
+    /// Those of `read`; [`Error::Store`], [`Error::Layer`].
+    pub async fn read(
+        &self,
+        layer: usize,
+        bodies: Vec<Body>,
+        read: impl FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let toc = self.toc(layer).await?;
+        let blob = &self.layers[layer];
+        let mut order: Vec<usize> = (0..bodies.len()).collect();
+        order.sort_by_key(|body| bodies[*body].offset);
+        let mut left = Run { bodies: Arc::from(bodies), order, read: Box::new(read) };
+        if toc.spans() == 0 || (0..toc.spans()).any(|span| run::is_long(&toc, span)) {
+            return whole::read(&self.looking, blob, toc.spans() > 0, left).await;
+        }
+        loop {
+            let (outcome, rest) = run::read(&self.looking, blob, &toc, left).await?;
+            match outcome {
+                run::End::Done => return Ok(()),
+                run::End::More => left = rest,
+                run::End::Wrong => {
+                    let text = format!(
+                        "the table of layer {} and what came of it do not agree; all of it is read",
+                        blob.digest
+                    );
+                    self.looking.observer.event(&Event::Uncached(&text));
+                    self.forget(blob);
+                    return whole::read(&self.looking, blob, true, rest).await;
+                }
+            }
+        }
+    }
+
+    /// Makes the table of a layer.
+    async fn scan(&self, layer: &Descriptor) -> Result<Toc, Error> {
+        let (sender, feed) = feed::pair();
+        let scan = tokio::task::spawn_blocking(move || Toc::scan(feed, std::io::sink(), Limits::default()));
+        // The digest has the first word: damaged bytes also break whatever is made of them.
+        let filled = fill(&*self.looking.store, layer, sender, &*self.looking.observer, || false).await;
+        let scanned = scan.await?;
+        filled?;
+        scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
+    }
+
+    fn remembered(&self, layer: &Descriptor) -> Option<Arc<Toc>> {
+        if let Some(toc) = self.all_known().get(&layer.digest) {
+            return Some(Arc::clone(toc));
+        }
+        let bytes = self.looking.tables.as_ref()?.get(&layer.digest)?;
+        // Torn, or of another version: it is made again.
+        let toc = Arc::new(Toc::from_bytes(&bytes).ok().filter(|toc| toc.size == layer.size)?);
+        self.all_known().insert(layer.digest, Arc::clone(&toc));
+        Some(toc)
+    }
+
+    fn remember(&self, layer: &Descriptor, toc: &Arc<Toc>) {
+        self.all_known().insert(layer.digest, Arc::clone(toc));
+        if let (Some(tables), true) = (&self.looking.tables, toc.spans() > 0)
+            && let Err(error) = tables.put(&layer.digest, &toc.to_bytes())
+        {
+            self.looking.observer.event(&Event::Uncached(&error.to_string()));
+        }
+    }
+
+    fn forget(&self, layer: &Descriptor) {
+        self.all_known().remove(&layer.digest);
+        if let Some(tables) = &self.looking.tables {
+            tables.remove(&layer.digest);
+        }
+    }
+
+    fn all_known(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Toc>>> {
+        // A map is sound whoever panicked over it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table of a layer that is one file rather than a file system.
+fn file_of(layer: &Descriptor) -> Option<Toc> {
+    if layer.media_type.is_layer() {
+        return None;
+    }
+    let title = layer.annotations.get(TITLE).cloned().unwrap_or_else(|| layer.digest.to_string());
+    Some(Toc::of_file(title.as_bytes(), layer.size))
+}
+
+fn is_hard_link(merged: &Merged<'_>, node: usize) -> bool {
+    matches!(merged.nodes[node].entry.kind, Kind::HardLink(_))
+}
+
+/// A spot in layers of which the lowest is `first`.
+fn spot(merged: &Merged<'_>, found: Found, first: usize) -> Spot {
+    match found {
+        Found::Node(index) => {
+            let node = &merged.nodes[index];
+            Spot { path: node.path.to_vec(), layer: Some(node.layer + first), entry: node.entry.clone() }
+        }
+        Found::Directory(path) => {
+            let metadata = Metadata::new(0o755);
+            let entry = Entry { path: path.as_slice().into(), kind: Kind::Directory, metadata };
+            Spot { path, layer: None, entry }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Files that lie near each other in a layer, read with one request.
+
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use layer::{Body, Toc};
+use oci::Descriptor;
+use tokio::sync::mpsc;
+
+use super::Looking;
+use crate::Error;
+use crate::feed;
+
+/// Longer spans are not held in memory, in compressed bytes.
+const LONG: u64 = 32 << 20;
+
+/// Compressed bytes that nobody wants, but that cost less than another request.
+const GAP: u64 = 1 << 20;
+
+/// What is read at a time from what is inflated, in bytes.
+const BUFFER: usize = 64 << 10;
+
+type ReadBody = Box<dyn FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send>;
+
+/// Files that are still to be read.
+pub(super) struct Run {
+    pub(super) bodies: Arc<[Body]>,
+    /// Positions of those that are left, in the order of the layer.
+    pub(super) order: Vec<usize>,
+    pub(super) read: ReadBody,
+}
+
+/// How a run ended.
+pub(super) enum End {
+    /// All files have been read.
+    Done,
+    /// Some are left, farther away.
+    More,
+    /// The bytes were not those of the table; the file that they were for is left too.
+    Wrong,
+}
+
+/// Whether a span is too long to be held in memory.
+pub(super) fn is_long(toc: &Toc, span: usize) -> bool {
+    let compressed = toc.compressed(span);
+    compressed.end - compressed.start > LONG
+}
+
+/// Reads files until there is a gap.
+pub(super) async fn read(
+    looking: &Looking,
+    blob: &Descriptor,
+    toc: &Arc<Toc>,
+    run: Run,
+) -> Result<(End, Run), Error> {
+    let Some((spans, count)) = near(toc, &run) else {
+        // What has no bytes needs none.
+        return tokio::task::spawn_blocking(move || empty(run)).await?;
+    };
+    let compressed = toc.compressed(spans.start).start..toc.compressed(spans.end - 1).end;
+    let (sender, feed) = feed::pair();
+    let wrong = Arc::new(AtomicBool::new(false));
+    let reading = {
+        let (toc, wrong, first) = (Arc::clone(toc), Arc::clone(&wrong), spans.start);
+        tokio::task::spawn_blocking(move || inflate(&toc, first, count, feed, &wrong, run))
+    };
+    let fed = feed_spans(looking, blob, toc, (spans, compressed), sender, &wrong).await;
+    let outcome = reading.await?;
+    fed?;
+    outcome
+}
+
+/// The spans of the next files that are near each other, and how many files these are; `None` if the next one has no bytes.
+fn near(toc: &Toc, run: &Run) -> Option<(Range<usize>, usize)> {
+    let cover = |body: &usize| {
+        let body = &run.bodies[*body];
+        if body.stored == 0 {
+            return 0..0;
+        }
+        toc.cover(body.offset..body.offset.saturating_add(body.stored)).spans
+    };
+    let mut order = run.order.iter();
+    let mut spans = cover(order.next()?);
+    if spans.is_empty() {
+        return None;
+    }
+    let mut count = 1;
+    for next in order.map(cover) {
+        if !next.is_empty() {
+            let end = toc.compressed(spans.end - 1).end;
+            if toc.compressed(next.start).start > end + GAP {
+                break;
+            }
+            spans.end = spans.end.max(next.end);
+        }
+        count += 1;
+    }
+    Some((spans, count))
+}
+
+/// Passes on spans that are proven, each when all of it is there.
+async fn feed_spans(
+    looking: &Looking,
+    blob: &Descriptor,
+    toc: &Toc,
+    (spans, compressed): (Range<usize>, Range<u64>),
+    sender: mpsc::Sender<Bytes>,
+    wrong: &AtomicBool,
+) -> Result<(), Error> {
+    let mut stream = match blob.embedded() {
+        Some(content) => {
+            let range =
+                usize::try_from(compressed.start).unwrap_or(0)..usize::try_from(compressed.end).unwrap_or(0);
+            let part = content.get(range).unwrap_or_default().to_vec();
+            futures_util::stream::iter([Ok(Bytes::from(part))]).boxed()
+        }
+        None => looking.store.read(blob, compressed.clone()).await?,
+    };
+    let mut buffer = BytesMut::new();
+    for span in spans.clone() {
+        let range = toc.compressed(span);
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        while buffer.len() < length {
+            match stream.next().await {
+                Some(piece) => buffer.extend_from_slice(&piece?),
+                None => break,
+            }
+        }
+        if buffer.len() < length || !toc.proves(span, &buffer[..length]) {
+            wrong.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        // The next one may begin with the last byte of this one.
+        let own = match toc.compressed_start(span + 1) {
+            Some(next) => usize::try_from(next - range.start).unwrap_or(length),
+            None => length,
+        };
+        let last = span + 1 == spans.end;
+        let piece = buffer.split_to(if last { length } else { own }).freeze();
+        if sender.send(piece).await.is_err() {
+            // It has all that it wanted.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Inflates from a span on and reads so many files of what comes.
+fn inflate(
+    toc: &Toc,
+    span: usize,
+    count: usize,
+    feed: feed::Feed,
+    wrong: &AtomicBool,
+    mut run: Run,
+) -> Result<(End, Run), Error> {
+    let mut at = toc.inflated(span);
+    let Ok(inflated) = toc.resume(span, feed) else { return Ok((End::Wrong, run)) };
+    let mut inflated = BufReader::with_capacity(BUFFER, inflated);
+    let mut done = 0;
+    for index in run.order.iter().take(count) {
+        let body = &run.bodies[*index];
+        if body.stored == 0 {
+            (run.read)(*index, &mut io::empty())?;
+            done += 1;
+            continue;
+        }
+        // Files that lie within each other, which no tar has, are read again.
+        let Some(skip) = body.offset.checked_sub(at) else { break };
+        let skipped = io::copy(&mut (&mut inflated).take(skip), &mut io::sink());
+        let mut stored = Counted { reader: (&mut inflated).take(body.stored), count: 0, failed: false };
+        let outcome = match skipped {
+            Ok(skipped) if skipped == skip => (run.read)(*index, &mut stored),
+            Ok(_) => Err(Error::Body { source: io::ErrorKind::UnexpectedEof.into() }),
+            Err(source) => Err(Error::Body { source }),
+        };
+        if (outcome.is_err() || stored.failed) && wrong.load(Ordering::Relaxed) {
+            run.order.drain(..done);
+            return Ok((End::Wrong, run));
+        }
+        outcome?;
+        at = body.offset + stored.count;
+        done += 1;
+    }
+    run.order.drain(..done);
+    Ok((if run.order.is_empty() { End::Done } else { End::More }, run))
+}
+
+/// Reads the files at the front that have no bytes.
+fn empty(mut run: Run) -> Result<(End, Run), Error> {
+    let mut done = 0;
+    for index in &run.order {
+        if run.bodies[*index].stored > 0 {
+            break;
+        }
+        (run.read)(*index, &mut io::empty())?;
+        done += 1;
+    }
+    run.order.drain(..done);
+    Ok((if run.order.is_empty() { End::Done } else { End::More }, run))
+}
+
+/// What is stored of a file: ends with an error where the bytes end too early.
+struct Counted<R> {
+    reader: io::Take<R>,
+    count: u64,
+    failed: bool,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(out);
+        match &read {
+            Ok(0) if !out.is_empty() && self.reader.limit() > 0 => {
+                self.failed = true;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(count) => self.count += *count as u64,
+            Err(_) => self.failed = true,
+        }
+        read
+    }
+}
