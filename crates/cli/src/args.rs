@@ -86,7 +86,9 @@ pub(crate) enum Command {
     Doctor(commands::doctor::Args),
     Edit(commands::edit::Args),
     Export(commands::export::Args),
+    Files(commands::files::Args),
     Flatten(commands::flatten::Args),
+    History(commands::history::Args),
     Index(commands::index::Args),
     Layout(commands::layout::Args),
     Ls(commands::ls::Args),
@@ -100,9 +102,12 @@ pub(crate) enum Command {
     Referrers(commands::referrers::Args),
     Registry(commands::registry::Args),
     Tag(commands::tag::Args),
+    Toc(commands::toc::Args),
     Tour(commands::tour::Args),
+    Tree(commands::files::Drawn),
     Validate(commands::validate::Args),
     Version(commands::version::Args),
+    Why(commands::why::Args),
 }
 
 impl Args {

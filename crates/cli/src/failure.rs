@@ -243,6 +243,12 @@ impl From<image::Error> for Failure {
     }
 }
 
+impl From<layer::FindError> for Failure {
+    fn from(error: layer::FindError) -> Self {
+        Self::new(error)
+    }
+}
+
 impl From<oci::ReferenceError> for Failure {
     fn from(error: oci::ReferenceError) -> Self {
         Self::new(error)

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use image::{Inside, Looking};
 use layer::{Entry, Kind};
 use local::Tables;
-use oci::Manifest;
+use oci::{Descriptor, Digest, Manifest};
+use serde::Serialize;
+use serde_json::Value;
 use store::Store;
 
 use crate::context::Context;
@@ -52,6 +54,49 @@ impl Looked {
     }
 }
 
+/// The position of a layer by its number from 1 at the bottom, its digest, or the beginning of that.
+pub(crate) fn layer(layers: &[Descriptor], typed: &str) -> Result<usize, Failure> {
+    let count = layers.len();
+    if let Ok(number) = typed.parse::<usize>()
+        && typed.len() < 6
+    {
+        return number.checked_sub(1).filter(|index| *index < count).ok_or_else(|| {
+            Failure::new(format_args!("there is no layer {typed}: the image has {count}, counted from 1"))
+        });
+    }
+    let begins = |layer: &Descriptor| {
+        layer.digest.to_string().starts_with(typed) || layer.digest.hex().starts_with(typed)
+    };
+    let mut found = layers.iter().enumerate().filter(|(_, layer)| begins(layer)).map(|(index, _)| index);
+    match (found.next(), found.next()) {
+        (Some(index), None) => Ok(index),
+        (Some(index), Some(other)) if layers[index].digest == layers[other].digest => Ok(index),
+        (Some(_), Some(_)) => Err(Failure::new(format_args!("more than one layer begins with {typed}"))),
+        (None, _) => Err(Failure::new(format_args!("the image has no layer {typed}"))
+            .hint("`hoist manifest IMAGE --jq '.layers[].digest'` lists them")),
+    }
+}
+
+/// What made each layer, bottom first, as far as the configuration tells.
+pub(crate) async fn instructions(looked: &Looked) -> Result<Vec<Option<String>>, Failure> {
+    let Ok(config) = image::config(&*looked.store, &looked.manifest).await else { return Ok(Vec::new()) };
+    let Ok(config) = serde_json::from_slice::<Value>(&config) else { return Ok(Vec::new()) };
+    let steps = config["history"].as_array().cloned().unwrap_or_default();
+    let steps = steps.into_iter().filter(|step| step["empty_layer"] != true);
+    Ok(steps.map(|step| step["created_by"].as_str().map(str::to_owned)).collect())
+}
+
+/// An instruction in one line, without the shell before it, at most so many letters of it.
+pub(crate) fn instruction(created_by: &str, width: usize) -> String {
+    let text = created_by.strip_prefix("/bin/sh -c #(nop) ").unwrap_or(created_by);
+    let text = text.replacen("/bin/sh -c ", "RUN ", usize::from(text.starts_with("/bin/sh -c ")));
+    let text = shown(text.split_whitespace().collect::<Vec<_>>().join(" ").as_bytes());
+    if text.chars().count() <= width {
+        return text;
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// A path as it is shown: what is no text is escaped, so that no terminal does as an image says.
 pub(crate) fn shown(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
@@ -69,6 +114,90 @@ pub(crate) fn shown(path: &[u8]) -> String {
         }
     }
     text
+}
+
+/// A path that begins at the root; of the root itself, `/`.
+pub(crate) fn absolute(path: &[u8]) -> String {
+    format!("/{}", shown(path))
+}
+
+/// One entry of an image, for programs and for long lines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Item {
+    pub(crate) path: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    /// Octal.
+    pub(crate) mode: String,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    pub(crate) user: String,
+    pub(crate) group: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// RFC 3339.
+    pub(crate) time: String,
+    /// Where a link leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+    /// The layer that the content comes from, counted from 1 at the bottom.
+    pub(crate) layer: usize,
+    pub(crate) layer_digest: String,
+    /// What became of it, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<&'static str>,
+    #[serde(skip)]
+    letters: String,
+}
+
+impl Item {
+    /// An entry of a layer, at a path; `link`: it is a hard link of what is there.
+    pub(crate) fn new(
+        path: &[u8],
+        entry: &Entry,
+        layer: usize,
+        digest: &Digest,
+        link: Option<&[u8]>,
+    ) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let metadata = &entry.metadata;
+        Self {
+            path: format!("/{}", text(path)),
+            kind: if link.is_some() { "hardlink" } else { kind(&entry.kind) },
+            mode: format!("{:04o}", metadata.mode),
+            uid: metadata.uid,
+            gid: metadata.gid,
+            user: text(&metadata.uname),
+            group: text(&metadata.gname),
+            size: entry.size(),
+            time: time(metadata.mtime),
+            target: link.or_else(|| target(&entry.kind)).map(text),
+            layer: layer + 1,
+            layer_digest: digest.to_string(),
+            status: None,
+            letters: mode(entry),
+        }
+    }
+
+    /// The same, with what became of it.
+    pub(crate) fn having(self, status: Option<&'static str>) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The path, and where a link leads.
+    pub(crate) fn line(&self) -> String {
+        let arrow = if self.kind == "hardlink" { "=" } else { "->" };
+        let target = self.target.as_ref().map(|target| format!(" {arrow} {}", shown(target.as_bytes())));
+        format!("{}{}", shown(self.path.as_bytes()), target.unwrap_or_default())
+    }
+
+    /// Mode, owner, size, time, layer and path; `width` is that of sizes.
+    pub(crate) fn long(&self, width: usize) -> String {
+        let Self { letters, uid, gid, size, time, layer, .. } = self;
+        let owner = format!("{uid}:{gid}");
+        format!("{letters} {owner:>9} {size:>width$} {time} {layer:>3} {}", self.line())
+    }
 }
 
 /// Type and permissions as `ls -l` writes them.

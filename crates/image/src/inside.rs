@@ -1,6 +1,7 @@
 //! Looking into an image without pulling it: tables of contents of its layers, and parts of these.
 
 mod body;
+mod fate;
 mod run;
 mod whole;
 
@@ -16,6 +17,7 @@ use oci::{Descriptor, Digest, Manifest, View};
 use store::{Event, Observer, Silent, Store};
 
 pub use body::expand;
+pub use fate::{Deed, Fate, Touch, fates, touches};
 use run::Run;
 
 use crate::feed::{self, fill};

@@ -14,7 +14,9 @@ pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod export;
+pub(crate) mod files;
 pub(crate) mod flatten;
+pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod ls;
@@ -28,9 +30,11 @@ pub(crate) mod rebase;
 pub(crate) mod referrers;
 pub(crate) mod registry;
 pub(crate) mod tag;
+pub(crate) mod toc;
 pub(crate) mod tour;
 pub(crate) mod validate;
 pub(crate) mod version;
+pub(crate) mod why;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -54,7 +58,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Edit(args) => edit::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
+        Command::Files(args) => files::run(context, args).await,
         Command::Flatten(args) => flatten::run(context, args).await,
+        Command::History(args) => history::run(context, args).await,
         Command::Index(args) => index::run(context, args).await,
         Command::Layout(args) => layout::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
@@ -68,8 +74,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Referrers(args) => referrers::run(context, args).await,
         Command::Registry(args) => registry::run(context, args).await,
         Command::Tag(args) => tag::run(context, args).await,
+        Command::Toc(args) => toc::run(context, args).await,
         Command::Tour(args) => tour::run(context, args).await,
+        Command::Tree(args) => files::draw(context, args).await,
         Command::Validate(args) => validate::run(context, args).await,
         Command::Version(args) => version::run(&context.ui, &args),
+        Command::Why(args) => why::run(context, args).await,
     }
 }

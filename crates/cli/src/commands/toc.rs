@@ -1,0 +1,70 @@
+use image::inside::Known;
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::looking;
+use crate::output::Output;
+
+/// Make the tables of contents of an image's layers, and show what they cost (+)
+///
+/// `files`, `cat` and the like make them when they need them; this makes all of them ahead. They are kept where `cache ls tables`
+/// shows them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image or any other artifact
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What is known of a layer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    digest: String,
+    /// In bytes, compressed and not.
+    size: u64,
+    inflated: u64,
+    entries: usize,
+    /// The parts that can be read alone.
+    spans: usize,
+    /// The kept table, and what of it are the histories with which inflating begins; in bytes.
+    table: usize,
+    histories: u64,
+    /// Whether it was made just now.
+    made: bool,
+}
+
+pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
+    let looked = looking::open(context, &args.image).await?;
+    let known: Vec<Known> =
+        (0..looked.inside.layers().len()).map(|layer| looked.inside.known(layer)).collect();
+    let tocs = looked.end(looked.inside.tocs().await)?;
+    let layers = looked.inside.layers().iter().zip(known).zip(&tocs).map(|((layer, known), toc)| Layer {
+        digest: layer.digest.to_string(),
+        size: layer.size,
+        inflated: toc.table.size,
+        entries: toc.table.entries.len(),
+        spans: toc.spans(),
+        table: if known == Known::File { 0 } else { toc.to_bytes().len() },
+        histories: toc.points_size(),
+        made: known == Known::Nothing,
+    });
+    let layers: Vec<Layer> = layers.collect();
+    if args.output.wants_json() {
+        return args.output.print(&context.ui, &layers);
+    }
+    let size = |bytes: u64| HumanBytes(bytes).to_string();
+    let line = |layer: &Layer| {
+        let Layer { digest, entries, spans, .. } = layer;
+        let (bytes, inflated, table) = (size(layer.size), size(layer.inflated), size(layer.table as u64));
+        let made = if layer.made { "made" } else { "kept" };
+        format!(
+            "{digest}  {bytes:>10} of {inflated:>10}  {entries:>7} entries  {spans:>5} spans  {table:>10}  {made}\n"
+        )
+    };
+    context.ui.print(layers.iter().map(line).collect::<String>().as_bytes())
+}
