@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Doctor(commands::doctor::Args),
     Edit(commands::edit::Args),
     Export(commands::export::Args),
+    Extract(commands::extract::Args),
     Files(commands::files::Args),
     Flatten(commands::flatten::Args),
     History(commands::history::Args),

@@ -144,6 +144,14 @@ pub enum Error {
         /// What went wrong.
         source: io::Error,
     },
+    /// What was taken out of an image could not be written.
+    #[error("writing {}: {source}", path.display())]
+    Extract {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The output could not be written.
     #[error("writing the output: {0}")]
     Output(io::Error),

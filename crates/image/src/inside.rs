@@ -1,6 +1,7 @@
 //! Looking into an image without pulling it: tables of contents of its layers, and parts of these.
 
 mod body;
+mod extract;
 mod fate;
 mod run;
 mod whole;
@@ -17,6 +18,7 @@ use oci::{Descriptor, Digest, Manifest, View};
 use store::{Event, Observer, Silent, Store};
 
 pub use body::expand;
+pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
 use run::Run;
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use indicatif::HumanBytes;
-use local::{Cache, Freed};
+use local::{Cache, Freed, Tables};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::root::Root;
 
-/// What hoist keeps on this machine: blobs, what it remembers of registries, uploads to go on with (+)
+/// What hoist keeps on this machine: blobs, tables of layers, what it remembers of registries, uploads to go on with (+)
 ///
 /// Blobs lie in the directory of --cache (or `$HOIST_CACHE`), all else in `$XDG_CACHE_HOME/hoist`, or `~/.cache/hoist`, as do
 /// blobs where no directory is given.
@@ -44,7 +44,7 @@ struct Ls {
     output: Output,
 }
 
-/// Remove blobs beyond --cache-size, the longest unused first, and what nobody goes on with (+)
+/// Remove blobs and tables beyond --cache-size, the longest unused first, and what nobody goes on with (+)
 #[derive(Debug, clap::Args)]
 struct Gc {}
 
@@ -64,6 +64,8 @@ enum Kind {
     Blobs,
     /// What is remembered of registries
     Hosts,
+    /// Tables of contents of layers
+    Tables,
     /// Uploads that can be gone on with
     Uploads,
 }
@@ -121,6 +123,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         }
         Command::Gc(Gc {}) => {
             let Freed { entries, bytes } = places.blobs.collect().await?;
+            if let Some(tables) = places.path(Kind::Tables) {
+                let freed = Tables::new(tables, context.settings.cache_size).collect()?;
+                context.ui.log(&format!("{} tables removed ({})", freed.entries, HumanBytes(freed.bytes)));
+            }
             if let Some(uploads) = places.path(Kind::Uploads) {
                 registry::tidy_uploads(&uploads).map_err(|error| failure("tidying", &uploads, &error))?;
             }
@@ -145,6 +151,7 @@ impl Kind {
         match self {
             Self::Blobs => "blobs",
             Self::Hosts => "hosts",
+            Self::Tables => "tables",
             Self::Uploads => "uploads",
         }
     }
@@ -168,6 +175,7 @@ impl Places {
         match kind {
             Kind::Blobs => Some(self.blobs.path().join("blobs")),
             Kind::Hosts => self.root.as_ref().map(Root::hosts),
+            Kind::Tables => self.root.as_ref().map(Root::tables),
             Kind::Uploads => self.root.as_ref().map(Root::uploads),
         }
     }
@@ -180,6 +188,16 @@ impl Places {
                 Ok(entries
                     .map(|entry| Entry {
                         name: entry.digest.to_string(),
+                        bytes: entry.size,
+                        used: timestamp(entry.used),
+                    })
+                    .collect())
+            }
+            Kind::Tables => {
+                let entries = Tables::new(path, 0).entries()?.into_iter();
+                Ok(entries
+                    .map(|entry| Entry {
+                        name: entry.layer.to_string(),
                         bytes: entry.size,
                         used: timestamp(entry.used),
                     })
@@ -214,6 +232,10 @@ impl Places {
             Kind::Hosts => {
                 registry::forget_all(&path).map_err(failed)?;
                 context.ui.log("all registries forgotten");
+            }
+            Kind::Tables => {
+                let Freed { entries, bytes } = Tables::new(path, 0).clear()?;
+                context.ui.log(&format!("{entries} tables removed ({})", HumanBytes(bytes)));
             }
             Kind::Uploads => {
                 registry::forget_uploads(&path).map_err(failed)?;

@@ -14,6 +14,7 @@ pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod export;
+pub(crate) mod extract;
 pub(crate) mod files;
 pub(crate) mod flatten;
 pub(crate) mod history;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Edit(args) => edit::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
+        Command::Extract(args) => extract::run(context, args).await,
         Command::Files(args) => files::run(context, args).await,
         Command::Flatten(args) => flatten::run(context, args).await,
         Command::History(args) => history::run(context, args).await,

@@ -1,0 +1,199 @@
+//! Files and directories of an image, written to this machine.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use layer::{Body, Kind, Merged, Metadata, Node, Time};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+
+use super::{Inside, Spot, expand};
+use crate::Error;
+
+/// What an extraction has made, and what it has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Regular files, hard links among them.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Directories.
+    pub directories: usize,
+    /// Symbolic links.
+    pub links: usize,
+    /// Devices and pipes, which are left out.
+    pub left_out: usize,
+}
+
+/// A file whose content is to come.
+struct Pending {
+    path: PathBuf,
+    body: Body,
+    metadata: Metadata,
+}
+
+impl Inside {
+    /// Writes what is at `path` of the merged file system (clean, without symbolic links), and all below it, to `to`, which must not be
+    /// there yet. Modes but for set-user-ID, set-group-ID and sticky bits, and times, are kept; owners are not; devices and pipes are
+    /// left out. Nothing is written through a link: directories are those that this makes.
+    ///
+    /// `to` is whole when this returns; after an error it is for the caller to remove.
+    ///
+    /// # Errors
+    /// [`Error::Extract`], and those of [`read`](Self::read).
+    pub async fn extract(&self, merged: &Merged<'_>, path: &[u8], to: &Path) -> Result<Extracted, Error> {
+        let mut extracted = Extracted::default();
+        let mut pending: HashMap<usize, Vec<Pending>> = HashMap::new();
+        // The first of several names, and the others, which follow when it has its content.
+        let mut firsts: HashMap<usize, PathBuf> = HashMap::new();
+        let mut hard: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let mut directories: Vec<(PathBuf, Metadata)> = Vec::new();
+        let nodes = merged.below(path);
+        let offset = nodes.first().map_or(0, |first| merged.at(&first.path).unwrap_or(0));
+        if nodes.first().is_none_or(|first| *first.path != *path) {
+            make_unnamed(to)?;
+        }
+        for (index, node) in nodes.iter().enumerate() {
+            let own = destination(to, path, &node.path);
+            // A directory that no layer names has its children made for it.
+            if let Some(parent) = own.parent().filter(|_| own != to) {
+                make_parents(parent, to)?;
+            }
+            let place = node.link.unwrap_or(index + offset);
+            match &node.entry.kind {
+                Kind::Directory => {
+                    make_directory(&own)?;
+                    extracted.directories += 1;
+                    directories.push((own, node.entry.metadata.clone()));
+                }
+                Kind::Symlink(target) => {
+                    let made = make_link(target, &own, node.entry.metadata.mtime);
+                    made.map_err(|error| failed(&own, error))?;
+                    extracted.links += 1;
+                }
+                Kind::File(body) => {
+                    extracted.files += 1;
+                    if let Some(first) = firsts.get(&place) {
+                        hard.push((first.clone(), own));
+                        continue;
+                    }
+                    firsts.insert(place, own.clone());
+                    extracted.bytes += body.size;
+                    pending.entry(node.layer).or_default().push(pend(node, body, own));
+                }
+                _ => extracted.left_out += 1,
+            }
+        }
+        for (layer, files) in pending {
+            self.write(layer, files).await?;
+        }
+        for (first, other) in hard {
+            fs::hard_link(&first, &other).map_err(|error| failed(&other, error))?;
+        }
+        // From the deepest on: a directory's time is that of its last change.
+        for (path, metadata) in directories.iter().rev() {
+            let directory = File::open(path).map_err(|error| failed(path, error))?;
+            finish(&directory, metadata).map_err(|error| failed(path, error))?;
+        }
+        Ok(extracted)
+    }
+
+    /// The same for one file, of whose layer alone the table is needed.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`], [`Error::Extract`], and those of [`read`](Self::read).
+    pub async fn extract_file(&self, spot: &Spot, to: &Path) -> Result<Extracted, Error> {
+        let (Kind::File(body), Some(layer)) = (&spot.entry.kind, spot.layer) else {
+            return Err(Error::NotAFile(String::from_utf8_lossy(&spot.path).into_owned()));
+        };
+        let metadata = spot.entry.metadata.clone();
+        self.write(layer, vec![Pending { path: to.to_owned(), body: body.clone(), metadata }]).await?;
+        Ok(Extracted { files: 1, bytes: body.size, ..Extracted::default() })
+    }
+
+    async fn write(&self, layer: usize, files: Vec<Pending>) -> Result<(), Error> {
+        let bodies = files.iter().map(|file| file.body.clone()).collect();
+        let files: Arc<[Pending]> = files.into();
+        self.read(layer, bodies, move |index, stored| {
+            let Pending { path, body, metadata } = &files[index];
+            // It may be there from an attempt that went wrong.
+            let _ = fs::remove_file(path);
+            let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+            let mut file = file.map_err(|error| failed(path, error))?;
+            expand(body, stored, &mut file).map_err(|error| failed(path, error))?;
+            finish(&file, metadata).map_err(|error| failed(path, error))
+        })
+        .await
+    }
+}
+
+fn pend(node: &Node<'_>, body: &Body, path: PathBuf) -> Pending {
+    Pending { path, body: body.clone(), metadata: node.entry.metadata.clone() }
+}
+
+/// Where a path below `top` goes.
+fn destination(to: &Path, top: &[u8], path: &[u8]) -> PathBuf {
+    let rest = path.get(top.len()..).unwrap_or_default();
+    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+    if rest.is_empty() { to.to_owned() } else { to.join(OsStr::from_bytes(rest)) }
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(path).map_err(|error| failed(path, error))
+}
+
+/// Directories without entries, between `to` and a path.
+fn make_parents(path: &Path, to: &Path) -> Result<(), Error> {
+    if path == to || path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_parents(parent, to)?;
+    }
+    make_unnamed(path)
+}
+
+/// A directory that no layer names.
+fn make_unnamed(path: &Path) -> Result<(), Error> {
+    make_directory(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(|error| failed(path, error))
+}
+
+/// A symbolic link, with its time.
+fn make_link(target: &[u8], path: &Path, time: Time) -> io::Result<()> {
+    symlink(OsStr::from_bytes(target), path)?;
+    let seconds = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let times = Timestamps { last_access: omit, last_modification: seconds };
+    // Not every file system keeps it.
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(())
+}
+
+/// Mode and time.
+fn finish(file: &File, metadata: &Metadata) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(system_time(metadata.mtime)))?;
+    file.set_permissions(Permissions::from_mode(metadata.mode & 0o777))
+}
+
+fn system_time(time: Time) -> SystemTime {
+    let nanoseconds = Duration::from_nanos(time.nanoseconds.into());
+    let whole = Duration::from_secs(time.seconds.unsigned_abs());
+    let whole = if time.seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    // What no clock has is as old as can be.
+    whole.and_then(|whole| whole.checked_add(nanoseconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Extract { path: path.to_owned(), source }
+}
