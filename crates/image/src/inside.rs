@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{StreamExt, TryStreamExt};
 use layer::{Body, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Table, Toc};
 use local::Tables;
-use oci::{Descriptor, Digest, Manifest, View};
+use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
 
 pub use body::expand;
@@ -30,6 +30,9 @@ const LAYERS_AT_ONCE: usize = 4;
 
 /// The annotation that says what a file of an artifact is called (image specification, annotations.md).
 const TITLE: &str = "org.opencontainers.image.title";
+
+/// The annotation of `oras` that says that a file is a directory, packed.
+const UNPACK: &str = "io.deis.oras.content.unpack";
 
 /// From where an image is read, and what is kept of it.
 #[derive(Clone)]
@@ -105,7 +108,15 @@ impl Inside {
     /// [`Error::NotAnImage`] for an index.
     pub fn new(looking: Looking, manifest: &Manifest) -> Result<Self, Error> {
         let View::Image(image) = manifest.view()? else { return Err(Error::NotAnImage(manifest.digest())) };
-        Ok(Self { looking: Arc::new(looking), layers: image.layers.into(), known: Arc::default() })
+        let images = [MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG];
+        let is_image = image.config.as_ref().is_some_and(|config| images.contains(&config.media_type));
+        let inside = Self { looking: Arc::new(looking), layers: image.layers.into(), known: Arc::default() };
+        for layer in inside.layers.iter() {
+            if let Some(toc) = file_of(layer, is_image) {
+                inside.all_known().insert(layer.digest, Arc::new(toc));
+            }
+        }
+        Ok(inside)
     }
 
     /// The layers, bottom first.
@@ -115,13 +126,10 @@ impl Inside {
 
     /// What is known of a layer, without asking anybody.
     pub fn known(&self, layer: usize) -> Known {
-        let layer = &self.layers[layer];
-        if file_of(layer).is_some() {
-            Known::File
-        } else if self.remembered(layer).is_some() {
-            Known::Table
-        } else {
-            Known::Nothing
+        match self.remembered(&self.layers[layer]) {
+            Some(toc) if toc.is_of_file() => Known::File,
+            Some(_) => Known::Table,
+            None => Known::Nothing,
         }
     }
 
@@ -134,10 +142,7 @@ impl Inside {
         if let Some(toc) = self.remembered(layer) {
             return Ok(toc);
         }
-        let toc = Arc::new(match file_of(layer) {
-            Some(toc) => toc,
-            None => self.scan(layer).await?,
-        });
+        let toc = Arc::new(self.scan(layer).await?);
         self.remember(layer, &toc);
         Ok(toc)
     }
@@ -208,8 +213,8 @@ impl Inside {
         let mut order: Vec<usize> = (0..bodies.len()).collect();
         order.sort_by_key(|body| bodies[*body].offset);
         let mut left = Run { bodies: Arc::from(bodies), order, read: Box::new(read) };
-        if toc.spans() == 0 || (0..toc.spans()).any(|span| run::is_long(&toc, span)) {
-            return whole::read(&self.looking, blob, toc.spans() > 0, left).await;
+        if toc.is_of_file() || (0..toc.spans()).any(|span| run::is_long(&toc, span)) {
+            return whole::read(&self.looking, blob, !toc.is_of_file(), left).await;
         }
         loop {
             let (outcome, rest) = run::read(&self.looking, blob, &toc, left).await?;
@@ -253,7 +258,7 @@ impl Inside {
 
     fn remember(&self, layer: &Descriptor, toc: &Arc<Toc>) {
         self.all_known().insert(layer.digest, Arc::clone(toc));
-        if let (Some(tables), true) = (&self.looking.tables, toc.spans() > 0)
+        if let (Some(tables), true) = (&self.looking.tables, !toc.is_of_file())
             && let Err(error) = tables.put(&layer.digest, &toc.to_bytes())
         {
             self.looking.observer.event(&Event::Uncached(&error.to_string()));
@@ -273,12 +278,15 @@ impl Inside {
     }
 }
 
-/// The table of a layer that is one file rather than a file system.
-fn file_of(layer: &Descriptor) -> Option<Toc> {
-    if layer.media_type.is_layer() {
+/// The table of a layer that is one file rather than a file system. `oras` gives files the type of layers, and titles; directories that
+/// it packed are to be unpacked.
+fn file_of(layer: &Descriptor, is_image: bool) -> Option<Toc> {
+    let title = layer.annotations.get(TITLE);
+    let is_packed = layer.annotations.get(UNPACK).is_some_and(|unpack| unpack == "true");
+    if is_packed || layer.media_type.is_layer() && (is_image || title.is_none()) {
         return None;
     }
-    let title = layer.annotations.get(TITLE).cloned().unwrap_or_else(|| layer.digest.to_string());
+    let title = title.cloned().unwrap_or_else(|| layer.digest.to_string());
     Some(Toc::of_file(title.as_bytes(), layer.size))
 }
 

@@ -132,6 +132,11 @@ impl Toc {
         }
     }
 
+    /// Whether it is of one file as a whole.
+    pub fn is_of_file(&self) -> bool {
+        self.spans.is_empty() && !self.table.entries.is_empty()
+    }
+
     /// How many spans there are.
     pub fn spans(&self) -> usize {
         self.spans.len()

@@ -27,6 +27,7 @@ mod flatten;
 mod guard;
 mod help;
 mod index;
+mod inside;
 mod json;
 mod layouts;
 mod ls;

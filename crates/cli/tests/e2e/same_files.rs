@@ -96,6 +96,22 @@ impl Bench {
         tree::read(&bundle.join("rootfs"))
     }
 
+    /// `extract` makes the same files, and `cat` prints their content.
+    fn assert_taken(&self, tag: &str, whole: &Tree) {
+        let target = self.cli.work().join(format!("taken-{tag}"));
+        self.cli.hoist(["extract", &self.name(tag), "/", target.to_str().unwrap()]).run().success();
+        let taken = tree::read(&target);
+        assert!(taken.keys().eq(whole.keys()), "{:?}", taken.keys());
+        for (path, node) in whole {
+            assert_eq!(taken[path].content(), node.content(), "{}", path.display());
+            if let Some(content) = node.file() {
+                let printed = self.cli.hoist(["cat", &self.name(tag), path.to_str().unwrap()]).run();
+                printed.success();
+                assert_eq!(printed.stdout, content, "{}", path.display());
+            }
+        }
+    }
+
     fn push(&self, layers: &[Layer], tag: &str) -> Graph {
         let graph = Image::new(layers.to_vec()).build();
         self.server.push(&graph, "demo/web", tag);
@@ -124,6 +140,12 @@ fn files_stay_what_they_are() {
         let whole = bench.unpacked(&tag("web"));
         assert!(whole.len() > 2 * DIRECTORIES.len(), "there is something to compare");
         tree::assert_same(&bench.exported(&tag("web")), &whole);
+        let listed = bench.cli.hoist(["files", &web]).run().success();
+        let listed: Vec<&str> = listed.lines().map(|line| &line[1..]).collect();
+        let mut paths: Vec<&str> = whole.keys().map(|path| path.to_str().unwrap()).collect();
+        paths.sort_by_key(|path| path.split('/').collect::<Vec<_>>());
+        assert_eq!(listed, paths);
+        bench.assert_taken(&tag("web"), &whole);
         flatten(&[&web], "flat");
         flatten(&[&web, "--above", &base], "above");
         for what in ["flat", "above"] {

@@ -23,6 +23,18 @@ pub(crate) struct Node {
     same_as: Option<PathBuf>,
 }
 
+impl Node {
+    /// What it is, and a file's content or a link's target.
+    pub(crate) fn content(&self) -> (&'static str, &[u8], Option<&Path>) {
+        (self.kind, &self.content, self.same_as.as_deref())
+    }
+
+    /// The content, if it is a file.
+    pub(crate) fn file(&self) -> Option<&[u8]> {
+        (self.kind == "file").then_some(&*self.content)
+    }
+}
+
 /// Reads what is below `root`.
 pub(crate) fn read(root: &Path) -> Tree {
     let mut tree = Tree::new();
