@@ -243,4 +243,26 @@ CHANGES = (
     )),
 )
 
-SUITES = {"loopback": LOOPBACK, "links": LINKS, "changes": CHANGES}
+AMD64 = "--platform linux/amd64 {source}"
+
+
+def inside(name, title, hoist, crane, **settings):
+    """A case that looks into an image over a line; crane, or a shell after it, reads all of it."""
+    return Case(name, title, {"hoist": hoist, "crane": (crane,)}, source=NEAR, **settings)
+
+
+CONF = "etc/nginx/nginx.conf"
+INSIDE = (
+    inside("cat-first", "`cat` of a file, for the first time; crane: `export | tar xO`",
+           f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}"),
+    inside("cat-newest", "`cat` of a file that the newest layers have, for the first time",
+           f"cat {AMD64} /usr/share/doc/INDEX", f"export {AMD64} - | tar xO usr/share/doc/INDEX"),
+    inside("cat-again", "`cat` of a file, for the second time",
+           f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}", filled=True),
+    inside("files-first", "`files`, for the first time; crane: `export | tar t`",
+           f"files {AMD64}", f"export {AMD64} - | tar t"),
+    inside("files-again", "`files`, for the second time; crane: `export | tar t`",
+           f"files {AMD64}", f"export {AMD64} - | tar t", filled=True),
+)
+
+SUITES = {"loopback": LOOPBACK, "links": LINKS, "changes": CHANGES, "inside": INSIDE}
