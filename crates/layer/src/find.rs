@@ -23,16 +23,16 @@ pub enum Found {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// There is nothing of this name.
-    #[error("there is no {}", quote(.0))]
+    #[error("there is no {} in the image", rooted(.0))]
     NotFound(Vec<u8>),
     /// What is no directory has nothing in it.
-    #[error("{} is not a directory", quote(.0))]
+    #[error("{} is not a directory in the image", rooted(.0))]
     NotADirectory(Vec<u8>),
     /// Symbolic links lead round.
-    #[error("more than 40 symbolic links on the way to {}", quote(.0))]
+    #[error("more than 40 symbolic links on the way to {}", rooted(.0))]
     Loop(Vec<u8>),
     /// Symbolic links make a path that no system opens.
-    #[error("symbolic links lead {} to a path of more than 4095 bytes", quote(.0))]
+    #[error("symbolic links lead {} to a path of more than 4095 bytes", rooted(.0))]
     Long(Vec<u8>),
 }
 
@@ -96,6 +96,12 @@ impl Merged<'_> {
         }
         Ok(self.at(&at).map_or(Found::Directory(at), Found::Node))
     }
+}
+
+/// A path as messages have it.
+fn rooted(path: &[u8]) -> String {
+    let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
+    quote(&[slash, path].concat())
 }
 
 /// The components of a path that lead somewhere, the last one first.
@@ -180,12 +186,12 @@ mod tests {
             ("deep", true, "deep/"),
             ("deep/er/file", true, "deep/er/file"),
             ("loop", false, "loop"),
-            ("loop", true, "more than 40 symbolic links on the way to \"loop\""),
-            ("loop/x", false, "more than 40 symbolic links on the way to \"loop/x\""),
-            ("a/b/file/x", true, "\"a/b/file\" is not a directory"),
-            ("a.b/..", true, "\"a.b\" is not a directory"),
-            ("a/c", true, "there is no \"a/c\""),
-            ("nowhere", true, "there is no \"none\""),
+            ("loop", true, "more than 40 symbolic links on the way to \"/loop\""),
+            ("loop/x", false, "more than 40 symbolic links on the way to \"/loop/x\""),
+            ("a/b/file/x", true, "\"/a/b/file\" is not a directory in the image"),
+            ("a.b/..", true, "\"/a.b\" is not a directory in the image"),
+            ("a/c", true, "there is no \"/a/c\" in the image"),
+            ("nowhere", true, "there is no \"/none\" in the image"),
         ] {
             assert_eq!(find(&merged, path, follow), expected, "{path}");
         }

@@ -23,6 +23,15 @@ pub fn decoder(bytes: &[u8]) {
     }
 }
 
+/// Compressed bytes of any kind: from every point where inflating can begin it gives what it gives from the first byte on; a table of
+/// contents of any bytes is none, or one that can be asked for any part.
+pub fn toc(bytes: &[u8]) {
+    crate::toc::begin_anywhere(bytes, MOST);
+    if let Ok(toc) = crate::Toc::from_bytes(bytes) {
+        assert_eq!(crate::Toc::from_bytes(&toc.to_bytes()), Ok(toc));
+    }
+}
+
 /// Archives of any kind, as layers of one image: nothing outside the root, and what is written is what was merged.
 pub fn scan(input: &[u8]) {
     let [sums, split, bytes @ ..] = input else { return };
@@ -102,6 +111,12 @@ mod tests {
     #[test]
     fn compressed_bytes_that_were_found() {
         replay("layer_decoder", super::decoder);
+    }
+
+    #[test]
+    fn points_at_which_inflating_begins() {
+        replay("layer_toc", super::toc);
+        replay("layer_decoder", super::toc);
     }
 
     #[test]

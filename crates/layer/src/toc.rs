@@ -198,3 +198,32 @@ impl Toc {
         }
     }
 }
+
+/// Inflates bytes to at most `most`, then from each span on, and checks that it is the same.
+#[cfg(any(test, fuzzing))]
+#[expect(clippy::cast_possible_truncation, reason = "positions in slices")]
+pub(crate) fn begin_anywhere(bytes: &[u8], most: u64) {
+    use std::io::Read;
+
+    let close = Spacing { afresh: 16, within: 32, within_inflated: 64, percent: 1_000_000 };
+    let Ok(mut indexer) = Indexer::new(bytes, close) else { return };
+    let mut inflated = Vec::new();
+    if (&mut indexer).take(most).read_to_end(&mut inflated).is_err() || inflated.len() as u64 == most {
+        return;
+    }
+    let mut plain = Vec::new();
+    let decoded = crate::Decoder::new(bytes).and_then(|mut decoder| decoder.read_to_end(&mut plain));
+    assert!(decoded.is_ok() && plain == inflated);
+    let (compression, size, spans) = indexer.finish();
+    assert_eq!(size, bytes.len() as u64);
+    let table = Table { entries: Vec::new(), size: inflated.len() as u64 };
+    let toc = Toc { table, compression, size, spans };
+    for (number, span) in toc.spans.iter().enumerate() {
+        let part = |range: Range<u64>| range.start as usize..range.end as usize;
+        assert!(toc.proves(number, &bytes[part(toc.compressed(number))]));
+        let mut rest = Vec::new();
+        let resumed = toc.resume(number, &bytes[part(span.compressed..size)]);
+        resumed.and_then(|mut resumed| resumed.read_to_end(&mut rest)).expect("it could be read before");
+        assert!(rest == inflated[part(span.inflated..toc.table.size)], "span {number}");
+    }
+}

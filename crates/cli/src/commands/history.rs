@@ -26,10 +26,10 @@ pub(crate) struct Args {
     pub(crate) output: Output,
 }
 
-/// A layer.
+/// A line.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Layer {
+struct Row {
     layer: usize,
     digest: String,
     /// Compressed, in bytes.
@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let mut layers = Vec::new();
     for (index, fates) in fates(&tables, &merged).iter().enumerate() {
         let blob = &looked.inside.layers()[index];
-        let mut layer = Layer {
+        let mut layer = Row {
             layer: index + 1,
             digest: blob.digest.to_string(),
             size: blob.size,

@@ -234,7 +234,8 @@ fn other_places_and_artifacts() {
         assert_eq!(cli.hoist(["files", place]).run().success(), cli.hoist(["files", &name]).run().success());
     }
     // Files of an artifact have titles, and stay compressed.
-    let note = r#"cd note && printf 'hello\n' > note.txt && gzip -kn note.txt && oras push --plain-http $REG/note:1 note.txt note.txt.gz --artifact-type application/vnd.example.note"#;
+    let note = r"cd note && printf 'hello\n' > note.txt && gzip -kn note.txt &&
+        oras push --plain-http $REG/note:1 note.txt note.txt.gz --artifact-type application/vnd.example.note";
     fs::create_dir(cli.work().join("note")).unwrap();
     let oras = testkit::peers::path("oras");
     let pushed = cli
@@ -307,11 +308,11 @@ fn a_path_that_leads_nowhere_is_told() {
     registry.push(&hostile(), "hostile", "1");
     let name = format!("{}/web:1", registry.address());
     for (words, cause) in [
-        (&["cat", "NAME", "/none"][..], "there is no \"none\""),
-        (&["cat", "NAME", "/etc/gone"], "there is no \"etc/gone\""),
+        (&["cat", "NAME", "/none"][..], "there is no \"/none\" in the image"),
+        (&["cat", "NAME", "/etc/gone"], "there is no \"/etc/gone\""),
         (&["cat", "NAME", "/etc"], "/etc is no file but a directory"),
-        (&["cat", "NAME", "/etc/motd/x"], "\"etc/motd\" is not a directory"),
-        (&["files", "NAME", "/none"], "there is no \"none\""),
+        (&["cat", "NAME", "/etc/motd/x"], "\"/etc/motd\" is not a directory"),
+        (&["files", "NAME", "/none"], "there is no \"/none\" in the image"),
         (&["files", "NAME", "--layer", "4"], "there is no layer 4: the image has 3"),
         (&["files", "NAME", "--layer", "sha256:0"], "the image has no layer sha256:0"),
         (&["why", "NAME", "/none"], "no layer has anything to do with /none"),

@@ -127,13 +127,13 @@ mod tests {
 
     #[test]
     fn every_entry_has_a_fate() {
+        use Fate::{Deleted, Overwritten, Present, Whiteout};
         let tables = [
             table(&["etc/", "etc/a", "etc/b", "etc/hard=etc/a", "gone/", "gone/x"]),
             table(&["etc/", "etc/b", "etc/.wh.a", ".wh.gone"]),
         ];
         let tables: Vec<&Table> = tables.iter().collect();
         let merged = layer::merge(&tables).unwrap();
-        use Fate::{Deleted, Overwritten, Present, Whiteout};
         assert_eq!(
             fates(&tables, &merged),
             // What has another name is still there.

@@ -68,9 +68,9 @@ pub(super) async fn read(
         let (toc, wrong, first) = (Arc::clone(toc), Arc::clone(&wrong), spans.start);
         tokio::task::spawn_blocking(move || inflate(&toc, first, count, feed, &wrong, run))
     };
-    let fed = feed_spans(looking, blob, toc, (spans, compressed), sender, &wrong).await;
+    let sent = feed_spans(looking, blob, toc, (spans, compressed), sender, &wrong).await;
     let outcome = reading.await?;
-    fed?;
+    sent?;
     outcome
 }
 
