@@ -176,8 +176,15 @@ impl Inside {
     /// [`Error::Path`] if it leads nowhere, and those of [`toc`](Self::toc).
     pub async fn find(&self, path: &[u8], follow: bool) -> Result<Spot, Error> {
         let mut tocs: Vec<Arc<Toc>> = Vec::new();
+        let (mut entries, mut merged_entries) = (0, 0);
         for first in (0..self.layers.len()).rev() {
             tocs.insert(0, self.toc(first).await?);
+            entries += tocs[0].table.entries.len();
+            // Where the next table costs nothing, not each is worth a merge.
+            if first > 0 && entries < 2 * merged_entries && self.is_kept(first - 1) {
+                continue;
+            }
+            merged_entries = entries;
             let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
             if first == 0 {
                 let merged = layer::merge(&tables).map_err(Error::Merge)?;
@@ -243,6 +250,13 @@ impl Inside {
         let scanned = scan.await?;
         filled?;
         scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
+    }
+
+    /// Whether a table is kept, whatever it is worth.
+    fn is_kept(&self, layer: usize) -> bool {
+        let digest = &self.layers[layer].digest;
+        self.all_known().contains_key(digest)
+            || self.looking.tables.as_ref().is_some_and(|tables| tables.has(digest))
     }
 
     fn remembered(&self, layer: &Descriptor) -> Option<Arc<Toc>> {

@@ -55,6 +55,11 @@ impl Tables {
         &self.path
     }
 
+    /// Whether something is kept of a layer.
+    pub fn has(&self, layer: &Digest) -> bool {
+        self.path.join(name(layer)).is_file()
+    }
+
     /// What is kept of a layer. `None` also where it cannot be read.
     pub fn get(&self, layer: &Digest) -> Option<Vec<u8>> {
         let file = Folder::open(&self.path).ok()?.read(&name(layer)).ok().flatten()?;
@@ -212,6 +217,7 @@ mod tests {
         tables.put(&layers[2], &[8; 100]).unwrap();
         let left: Vec<_> = tables.entries().unwrap().into_iter().map(|entry| entry.layer).collect();
         assert_eq!(left, [layers[2], layers[0]]);
+        assert_eq!(layers.map(|layer| tables.has(&layer)), [true, false, true]);
         tables.put(&layers[1], &[0; 300]).unwrap();
         assert_eq!(tables.get(&layers[1]), None, "more than all may have");
         // Another process sees them, and counts them.

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::io::{BufWriter, Write as _};
 
 use image::inside::{Fate, fates};
 use layer::{FindError, Found, Merged, Table};
@@ -62,13 +63,22 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
-    let items = if args.all {
-        everything(&looked, &tables, &merged, args.path.as_bytes())
-    } else {
-        let below = merged.below(&found(&merged, args.path.as_bytes())?).iter();
-        below.map(|node| item(&looked, &merged, node)).collect()
-    };
-    print(context, &args, &items)
+    if args.all {
+        return print(context, &args, &everything(&looked, &tables, &merged, args.path.as_bytes()));
+    }
+    let below = merged.below(&found(&merged, args.path.as_bytes())?);
+    if args.output.wants_json() {
+        let items: Vec<Item> = below.iter().map(|node| item(&looked, &merged, node)).collect();
+        return args.output.print(&context.ui, &items);
+    }
+    // One at a time: there may be millions.
+    let width = below.iter().map(|node| node.entry.size().to_string().len()).max().unwrap_or_default();
+    let mut out = BufWriter::new(context.ui.writer()?);
+    for node in below {
+        let line = if args.long { item(&looked, &merged, node).long(width) } else { absolute(&node.path) };
+        writeln!(out, "{line}").map_err(|error| Failure::output(&error))?;
+    }
+    out.flush().map_err(|error| Failure::output(&error))
 }
 
 pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> {

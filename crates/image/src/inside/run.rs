@@ -16,7 +16,7 @@ use crate::Error;
 use crate::feed;
 
 /// Longer spans are not held in memory, in compressed bytes.
-const LONG: u64 = 32 << 20;
+const LONG: u64 = 16 << 20;
 
 /// Compressed bytes that nobody wants, but that cost less than another request.
 const GAP: u64 = 1 << 20;
@@ -124,6 +124,7 @@ async fn feed_spans(
     for span in spans.clone() {
         let range = toc.compressed(span);
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        buffer.reserve(length.saturating_sub(buffer.len()));
         while buffer.len() < length {
             match stream.next().await {
                 Some(piece) => buffer.extend_from_slice(&piece?),
