@@ -142,9 +142,8 @@ impl Inside {
         if let Some(toc) = self.remembered(layer) {
             return Ok(toc);
         }
-        let toc = Arc::new(self.scan(layer).await?);
-        self.remember(layer, &toc);
-        Ok(toc)
+        let toc = self.scan(layer).await?;
+        Ok(self.remember(layer, toc))
     }
 
     /// The tables of contents of all layers, bottom first; those that are not known are made side by side.
@@ -263,20 +262,25 @@ impl Inside {
         if let Some(toc) = self.all_known().get(&layer.digest) {
             return Some(Arc::clone(toc));
         }
-        let bytes = self.looking.tables.as_ref()?.get(&layer.digest)?;
+        let file = self.looking.tables.as_ref()?.get(&layer.digest)?;
         // Torn, or of another version: it is made again.
-        let toc = Arc::new(Toc::from_bytes(&bytes).ok().filter(|toc| toc.size == layer.size)?);
+        let toc = Arc::new(Toc::open(file).ok().filter(|toc| toc.size == layer.size)?);
         self.all_known().insert(layer.digest, Arc::clone(&toc));
         Some(toc)
     }
 
-    fn remember(&self, layer: &Descriptor, toc: &Arc<Toc>) {
-        self.all_known().insert(layer.digest, Arc::clone(toc));
-        if let (Some(tables), true) = (&self.looking.tables, !toc.is_of_file())
-            && let Err(error) = tables.put(&layer.digest, &toc.to_bytes())
-        {
-            self.looking.observer.event(&Event::Uncached(&error.to_string()));
-        }
+    /// Keeps a table; from then on what of it is large stays in the file.
+    fn remember(&self, layer: &Descriptor, toc: Toc) -> Arc<Toc> {
+        let kept = self.looking.tables.as_ref().and_then(|tables| {
+            if let Err(error) = tables.put(&layer.digest, |out| toc.write(out)) {
+                self.looking.observer.event(&Event::Uncached(&error.to_string()));
+                return None;
+            }
+            Toc::open(tables.get(&layer.digest)?).ok().filter(|kept| *kept == toc)
+        });
+        let toc = Arc::new(kept.unwrap_or(toc));
+        self.all_known().insert(layer.digest, Arc::clone(&toc));
+        toc
     }
 
     fn forget(&self, layer: &Descriptor) {

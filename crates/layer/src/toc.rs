@@ -22,7 +22,7 @@ use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path
 
 /// A layer's table of contents, and where inflating can begin in it.
 ///
-/// Made by one full read ([`Toc::scan`]); kept as [`Toc::to_bytes`]. Then a part of the inflated layer costs the compressed bytes of
+/// Made by one full read ([`Toc::scan`]); kept by [`Toc::write`]. Then a part of the inflated layer costs the compressed bytes of
 /// the spans that it lies in: [`Toc::cover`] says which, [`Span::proves`] checks them, and [`Toc::resume`] inflates them.
 ///
 /// ```
@@ -146,7 +146,7 @@ impl Toc {
     pub fn points_size(&self) -> u64 {
         let size = |span: &Span| match &span.start {
             Start::Afresh => 0,
-            Start::Within { window, .. } => window.len() as u64,
+            Start::Within { window, .. } => u64::from(window.len()),
         };
         self.spans.iter().map(size).sum()
     }

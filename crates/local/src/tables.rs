@@ -1,7 +1,7 @@
 //! What has been found out of layers, by their digests: a file each, of which only the maker knows the content.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -18,8 +18,8 @@ const PARTIAL: &str = ".partial";
 /// Who has not ended such a file after so long will not.
 const REST: Duration = Duration::from_mins(10);
 
-/// No table is larger, in bytes.
-const LIMIT: u64 = 1 << 30;
+/// What is written at a time, in bytes.
+const BUFFER: usize = 256 << 10;
 
 /// A directory of tables, `sha256-<hex>` each. Each is whole at every moment or not there, whoever writes; a machine that stops
 /// suddenly may tear it, so that its content has to tell whether it is right. The longest unused go when there are too many bytes.
@@ -60,21 +60,23 @@ impl Tables {
         self.path.join(name(layer)).is_file()
     }
 
-    /// What is kept of a layer. `None` also where it cannot be read.
-    pub fn get(&self, layer: &Digest) -> Option<Vec<u8>> {
+    /// The file of what is kept of a layer, to read. `None` also where it cannot be read.
+    pub fn get(&self, layer: &Digest) -> Option<fs::File> {
         let file = Folder::open(&self.path).ok()?.read(&name(layer)).ok().flatten()?;
-        let mut bytes = Vec::new();
-        (&file).take(LIMIT).read_to_end(&mut bytes).ok()?;
         crate::cache::touch(&file);
-        Some(bytes)
+        Some(file)
     }
 
-    /// Keeps something of a layer, in the place of what is there.
+    /// Keeps what `write` writes of a layer, in the place of what is there; nothing that is larger than all may be.
     ///
     /// # Errors
     /// If it could not be written: then what was there is there still.
-    pub fn put(&self, layer: &Digest, bytes: &[u8]) -> Result<(), store::Error> {
-        self.try_put(layer, bytes).map_err(|error| error.doing(format!("keeping the table of layer {layer}")))
+    pub fn put(
+        &self,
+        layer: &Digest,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), store::Error> {
+        self.try_put(layer, write).map_err(|error| error.doing(format!("keeping the table of layer {layer}")))
     }
 
     /// Forgets what is kept of a layer.
@@ -120,33 +122,43 @@ impl Tables {
         }
     }
 
-    fn try_put(&self, layer: &Digest, bytes: &[u8]) -> Result<(), Error> {
-        let length = bytes.len() as u64;
-        if length > self.limit.min(LIMIT) {
-            return Ok(());
-        }
+    fn try_put(
+        &self,
+        layer: &Digest,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
         fs::create_dir_all(&self.path).map_err(|error| Error::io(&self.path, error))?;
-        let used = self.used.load(Ordering::Relaxed);
-        if used.saturating_add(length) > self.limit {
-            // A little more than has to be, so that not each of many looks through all.
-            let target = self.limit - length;
-            self.shrink(target - target / 64)?;
-        }
         let folder = Folder::open(&self.path)?;
         let partial = format!("{}{PARTIAL}", unique());
-        let written = match folder.replace(&partial)? {
-            Some(mut file) => {
-                file.write_all(bytes).map_err(|error| Error::io(self.path.join(&partial), error))
-            }
-            // It went meanwhile, and so does this.
-            None => return Ok(()),
-        };
-        let done = written.and_then(|()| folder.rename(&partial, &folder, &name(layer)));
-        if done.is_err() {
+        // Without a file the directory went meanwhile, and so does this.
+        let Some(file) = folder.replace(&partial)? else { return Ok(()) };
+        let done = self.complete(&folder, (&partial, layer), file, write);
+        if !matches!(done, Ok(true)) {
             let _ = folder.remove(&partial);
         }
+        done.map(drop)
+    }
+
+    /// Writes a file and gives it its name, if there is room for it.
+    fn complete(
+        &self,
+        folder: &Folder,
+        (partial, layer): (&str, &Digest),
+        file: fs::File,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<bool, Error> {
+        let failed = |error| Error::io(self.path.join(partial), error);
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
+        let length = out.get_ref().metadata().map_err(failed)?.len();
+        let Some(target) = self.limit.checked_sub(length) else { return Ok(false) };
+        if self.used.load(Ordering::Relaxed) > target {
+            // A little more than has to be, so that not each of many looks through all.
+            self.shrink(target - target / 64)?;
+        }
+        folder.rename(partial, folder, &name(layer))?;
         self.used.fetch_add(length, Ordering::Relaxed);
-        done
+        Ok(true)
     }
 
     fn shrink(&self, limit: u64) -> Result<crate::Freed, Error> {
@@ -195,9 +207,17 @@ fn entries(folder: &Folder) -> Result<Vec<TableEntry>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use oci::Algorithm;
 
     use super::*;
+
+    fn read(tables: &Tables, layer: &Digest) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        tables.get(layer)?.read_to_end(&mut bytes).unwrap();
+        Some(bytes)
+    }
 
     #[test]
     fn the_last_used_stay() {
@@ -205,21 +225,22 @@ mod tests {
         let path = directory.path().join("tables");
         let tables = Tables::new(&path, 250);
         let layers = [1, 2, 3].map(|number: u8| Algorithm::Sha256.digest(&[number]));
-        assert_eq!((tables.get(&layers[0]), tables.entries().unwrap()), (None, Vec::new()));
+        assert_eq!((read(&tables, &layers[0]), tables.entries().unwrap()), (None, Vec::new()));
         for (age, layer) in [30, 20].into_iter().zip(&layers) {
-            tables.put(layer, &[7; 100]).unwrap();
+            tables.put(layer, |out| out.write_all(&[7; 100])).unwrap();
             let file = fs::File::options().write(true).open(path.join(name(layer))).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         }
         // Read, and thereby used last.
-        assert_eq!(tables.get(&layers[0]), Some(vec![7; 100]));
+        assert_eq!(read(&tables, &layers[0]), Some(vec![7; 100]));
         fs::write(path.join("mine"), "").unwrap();
-        tables.put(&layers[2], &[8; 100]).unwrap();
+        tables.put(&layers[2], |out| out.write_all(&[8; 100])).unwrap();
         let left: Vec<_> = tables.entries().unwrap().into_iter().map(|entry| entry.layer).collect();
         assert_eq!(left, [layers[2], layers[0]]);
         assert_eq!(layers.map(|layer| tables.has(&layer)), [true, false, true]);
-        tables.put(&layers[1], &[0; 300]).unwrap();
-        assert_eq!(tables.get(&layers[1]), None, "more than all may have");
+        tables.put(&layers[1], |out| out.write_all(&[0; 300])).unwrap();
+        assert!(tables.put(&layers[1], |_| Err(io::ErrorKind::Other.into())).is_err());
+        assert_eq!(read(&tables, &layers[1]), None, "more than all may have");
         // Another process sees them, and counts them.
         assert_eq!(Tables::new(&path, 150).collect().unwrap(), crate::Freed { entries: 1, bytes: 100 });
         tables.remove(&layers[2]);

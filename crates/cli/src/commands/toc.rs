@@ -1,5 +1,8 @@
+use std::io;
+
 use image::inside::Known;
 use indicatif::HumanBytes;
+use layer::Toc;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -32,7 +35,7 @@ struct Layer {
     /// The parts that can be read alone.
     spans: usize,
     /// The kept table, and what of it are the histories with which inflating begins; in bytes.
-    table: usize,
+    table: u64,
     histories: u64,
     /// Whether it was made just now.
     made: bool,
@@ -49,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         inflated: toc.table.size,
         entries: toc.table.entries.len(),
         spans: toc.spans(),
-        table: if known == Known::File { 0 } else { toc.to_bytes().len() },
+        table: if known == Known::File { 0 } else { length(toc) },
         histories: toc.points_size(),
         made: known == Known::Nothing,
     });
@@ -60,11 +63,32 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let size = |bytes: u64| HumanBytes(bytes).to_string();
     let line = |layer: &Layer| {
         let Layer { digest, entries, spans, .. } = layer;
-        let (bytes, inflated, table) = (size(layer.size), size(layer.inflated), size(layer.table as u64));
+        let (bytes, inflated, table) = (size(layer.size), size(layer.inflated), size(layer.table));
         let made = if layer.made { "made" } else { "kept" };
         format!(
             "{digest}  {bytes:>10} of {inflated:>10}  {entries:>7} entries  {spans:>5} spans  {table:>10}  {made}\n"
         )
     };
     context.ui.print(layers.iter().map(line).collect::<String>().as_bytes())
+}
+
+/// How long a table is that is kept.
+fn length(toc: &Toc) -> u64 {
+    let mut counted = Counted(0);
+    // Counting does not fail; a history that cannot be read has no length.
+    let _ = toc.write(&mut counted);
+    counted.0
+}
+
+struct Counted(u64);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use oci::{Algorithm, Digest, Hasher};
 use zlib_rs::{Inflate, InflateFlush, Status};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use super::window::{WINDOW, Window};
+use super::window::{WINDOW, Windows};
 use super::{Span, Start, align};
 use crate::Compression;
 
@@ -49,8 +49,8 @@ pub(super) struct Indexer<R: BufRead> {
     spacing: Spacing,
     state: State,
     inflated: u64,
-    /// What histories have taken, and where the next may be.
-    histories: u64,
+    windows: Windows,
+    /// Where the next history may be.
     next: u64,
     /// The last of what has been inflated of this member.
     behind: Vec<u8>,
@@ -95,7 +95,7 @@ impl<R: BufRead> Indexer<R> {
             spacing,
             state,
             inflated: 0,
-            histories: 0,
+            windows: Windows::default(),
             next: 0,
             behind: Vec::new(),
             trial: None,
@@ -231,9 +231,9 @@ impl<R: BufRead> Indexer<R> {
                 || is_between && trial.output.len() >= 64
         };
         let Some(trial) = self.trial.take_if(|trial| enough(trial)) else { return };
-        match (trial.bits(), Window::new(&trial.history)) {
-            (Some(bits), Ok(window)) => {
-                self.histories += window.len() as u64;
+        let bits = trial.bits();
+        match (bits, bits.and_then(|_| self.windows.add(&trial.history).ok())) {
+            (Some(bits), Some(window)) => {
                 self.reader.begin(trial.at, trial.inflated, Start::Within { bits, window });
             }
             _ => self.give_up(),
@@ -254,11 +254,7 @@ impl<R: BufRead> Indexer<R> {
         if self.trial.is_some() || !is_far || at < self.next {
             return;
         }
-        // As large as the last, for as long as it is not known.
-        let histories = self.reader.spans.iter().filter(|span| matches!(span.start, Start::Within { .. }));
-        let usual = self.histories / histories.count().max(1) as u64;
-        let cost = if usual == 0 { WINDOW as u64 / 2 } else { usual };
-        if (self.histories + cost) * 100 > at * self.spacing.percent {
+        if (self.windows.size() + self.windows.usual()) * 100 > at * self.spacing.percent {
             self.next = at + PATIENCE;
             return;
         }

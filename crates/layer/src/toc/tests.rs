@@ -70,6 +70,18 @@ fn compress(way: u8, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
+fn bytes_of(toc: &Toc) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    toc.write(&mut bytes).unwrap();
+    bytes
+}
+
+fn open(bytes: &[u8]) -> Result<Toc, TocError> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Toc::open(file)
+}
+
 /// A part of a layer, from the spans that have it, which are proven.
 fn part(toc: &Toc, layer: &[u8], range: Range<u64>) -> Vec<u8> {
     let slice = |range: Range<u64>| &layer[range.start as usize..range.end as usize];
@@ -108,14 +120,17 @@ proptest! {
             let expected = &inflated[range.start as usize..range.end as usize];
             prop_assert!(part(&toc, &layer, range.clone()) == expected, "{:?} of way {}", range, way);
         }
-        prop_assert_eq!(Toc::from_bytes(&toc.to_bytes()), Ok(toc));
+        let opened = open(&bytes_of(&toc)).unwrap();
+        prop_assert_eq!(&opened, &toc);
+        // Histories come from the file.
+        prop_assert!(part(&opened, &layer, 1..inflated.len() as u64) == inflated[1..]);
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), gzip in any::<bool>()) {
         let bytes = if gzip { [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0][..], &bytes].concat() } else { bytes };
         let _ = Toc::spaced(&bytes[..], std::io::sink(), Limits::default(), CLOSE);
-        let _ = Toc::from_bytes(&bytes);
+        let _ = open(&bytes);
     }
 }
 
@@ -148,11 +163,18 @@ fn damage_is_noticed() {
     assert!(toc.proves(2, &part));
     part[10] ^= 1;
     assert!(!toc.proves(2, &part));
-    let mut bytes = toc.to_bytes();
-    assert_eq!(Toc::from_bytes(b"hoisttc0"), Err(TocError::Version));
-    assert_eq!(Toc::from_bytes(&bytes[..bytes.len() - 1]), Err(TocError::Damaged));
+    let mut bytes = bytes_of(&toc);
+    assert_eq!(open(b"hoisttc0 of something else"), Err(TocError::Version));
+    for length in [0, 10, 20, bytes.len() / 2, bytes.len() - 1] {
+        assert_eq!(open(&bytes[..length]), Err(TocError::Damaged), "{length}");
+    }
+    // In the last history: it is found out when it is needed.
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let opened = open(&bytes).unwrap();
+    assert!(opened.resume(opened.spans() - 1, &layer[..]).is_err());
     bytes[100] ^= 1;
-    assert_eq!(Toc::from_bytes(&bytes), Err(TocError::Damaged));
+    assert_eq!(open(&bytes), Err(TocError::Damaged));
 }
 
 #[test]
