@@ -1,6 +1,9 @@
 //! Looking into an image without pulling it: tables of contents of its layers, and parts of these.
 
+mod accounts;
 mod body;
+mod filter;
+mod grep;
 mod run;
 mod whole;
 
@@ -16,6 +19,8 @@ use oci::{Descriptor, Digest, Manifest, View};
 use store::{Event, Observer, Silent, Store};
 
 pub use body::expand;
+pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
+pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
 use run::Run;
 
 use crate::feed::{self, fill};
