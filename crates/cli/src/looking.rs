@@ -1,5 +1,6 @@
 //! What verbs that look into images have in common.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -69,6 +70,16 @@ pub(crate) fn shown(path: &[u8]) -> String {
         }
     }
     text
+}
+
+/// A path as it is printed: as it is shown where that is on a terminal, else its bytes.
+pub(crate) fn printed(path: &[u8], is_shown: bool) -> Cow<'_, [u8]> {
+    if is_shown { shown(path).into_bytes().into() } else { path.into() }
+}
+
+/// A line of a file as it is shown: as a path is, but a tabulator is one.
+pub(crate) fn shown_line(line: &[u8]) -> String {
+    line.split(|byte| *byte == b'\t').map(shown).collect::<Vec<_>>().join("\t")
 }
 
 /// Type and permissions as `ls -l` writes them.
@@ -148,5 +159,6 @@ mod tests {
     #[test]
     fn no_path_commands_a_terminal() {
         assert_eq!(shown(b"a\x1b[2J\n\xff\xc3\xa9"), "a\\u{1b}[2J\\n\\xffé");
+        assert_eq!(shown_line(b"\ta\x1b[2J\t\r"), "\ta\\u{1b}[2J\t\\r");
     }
 }

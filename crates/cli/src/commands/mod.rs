@@ -14,7 +14,9 @@ pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod export;
+pub(crate) mod find;
 pub(crate) mod flatten;
+pub(crate) mod grep;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod ls;
@@ -54,7 +56,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Edit(args) => edit::run(context, args).await,
         Command::Export(args) => export::run(context, args).await,
+        Command::Find(args) => find::run(context, *args).await,
         Command::Flatten(args) => flatten::run(context, args).await,
+        Command::Grep(args) => grep::run(context, args).await,
         Command::Index(args) => index::run(context, args).await,
         Command::Layout(args) => layout::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,

@@ -14,7 +14,7 @@ use super::body::Expanded;
 use crate::Error;
 
 /// A file that has a NUL so near its beginning, in bytes, is no text.
-const HEAD: usize = 64 << 10;
+const HEAD: u64 = 64 << 10;
 
 /// No longer line is held in memory, in bytes.
 const LONG: usize = 16 << 20;
@@ -117,32 +117,32 @@ impl Pattern {
         if seen(Seen::File(target))?.is_break() {
             return seen(Seen::End(End::Whole)).map(drop);
         }
-        let mut reader = Watched { reader: Expanded::new(&target.body, stored), failed: false };
+        let reader = Expanded::new(&target.body, stored);
+        let mut reader = Watched { reader, at: 0, takes_nul: self.binary, nul: None, failed: false };
         let mut head = Vec::new();
-        let limit = if self.binary { 0 } else { HEAD as u64 };
-        (&mut reader).take(limit).read_to_end(&mut head).map_err(|source| Error::Body { source })?;
-        if head.contains(&0) {
+        (&mut reader).take(HEAD).read_to_end(&mut head).map_err(|source| Error::Body { source })?;
+        if reader.nul.is_some() {
             return seen(Seen::End(End::Binary)).map(drop);
         }
-        let mut lines = Lines { seen, nul: None, failed: None };
+        let mut lines = Lines { seen, failed: None };
         let content = head.as_slice().chain(&mut reader);
         let searched = searcher.search_reader(&self.matcher, content, &mut lines);
-        let (nul, failed) = (lines.nul, lines.failed);
-        let end = match (searched, failed) {
+        let end = match (searched, lines.failed) {
             (_, Some(error)) => return Err(error),
             (Err(source), None) if reader.failed => return Err(Error::Body { source }),
             // Nothing is left that can fail but the memory for a line.
             (Err(_), None) => End::LongLine,
-            (Ok(()), None) => nul.map_or(End::Whole, End::Nul),
+            (Ok(()), None) => reader.nul.map_or(End::Whole, End::Nul),
         };
         seen(Seen::End(end)).map(drop)
     }
+}
 
-    fn searcher(&self) -> Searcher {
-        let binary = if self.binary { BinaryDetection::none() } else { BinaryDetection::quit(0) };
-        let mut builder = SearcherBuilder::new();
-        builder.line_number(true).bom_sniffing(false).heap_limit(Some(LONG)).binary_detection(binary).build()
-    }
+/// What passes over lines. It would drop what it has read beside a NUL: [`Watched`] is exact.
+fn searcher() -> Searcher {
+    let mut builder = SearcherBuilder::new();
+    builder.line_number(true).bom_sniffing(false).heap_limit(Some(LONG));
+    builder.binary_detection(BinaryDetection::none()).build()
 }
 
 /// Messages of the regex crate draw the pattern and point to a place in it; the last line says what is wrong.
@@ -193,7 +193,7 @@ impl Inside {
         for (layer, targets) in layers {
             let bodies = targets.iter().map(|target| target.body.clone()).collect();
             let (pattern, seen) = (pattern.clone(), Arc::clone(&seen));
-            let mut searcher = pattern.searcher();
+            let mut searcher = searcher();
             let read = move |index: usize, stored: &mut dyn Read| {
                 // Whoever panicked with it ends the whole search.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,24 +205,37 @@ impl Inside {
     }
 }
 
-/// Remembers that reading has failed.
+/// Ends at the first NUL, unless it takes them, and remembers that, and whether reading has failed.
 struct Watched<R> {
     reader: R,
+    at: u64,
+    takes_nul: bool,
+    nul: Option<u64>,
     failed: bool,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.nul.is_some() {
+            return Ok(0);
+        }
         let read = self.reader.read(out);
         self.failed |= matches!(&read, Err(error) if error.kind() != io::ErrorKind::Interrupted);
-        read
+        let mut count = read?;
+        if !self.takes_nul
+            && let Some(text) = out[..count].iter().position(|byte| *byte == 0)
+        {
+            count = text;
+            self.nul = Some(self.at + text as u64);
+        }
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
 /// Passes on what a searcher finds.
 struct Lines<'a> {
     seen: &'a mut dyn FnMut(Seen<'_>) -> Result<ControlFlow<()>, Error>,
-    nul: Option<u64>,
     failed: Option<Error>,
 }
 
@@ -241,11 +254,6 @@ impl Sink for Lines<'_> {
                 Ok(false)
             }
         }
-    }
-
-    fn binary_data(&mut self, _: &Searcher, offset: u64) -> io::Result<bool> {
-        self.nul = Some(offset);
-        Ok(false)
     }
 }
 
@@ -271,7 +279,7 @@ mod tests {
     fn search(pattern: &Pattern, target: &Target, stored: &[u8], most: usize) -> (Vec<String>, Option<End>) {
         let (mut lines, mut end) = (Vec::new(), None);
         pattern
-            .search(&mut pattern.searcher(), target, &mut &*stored, &mut |seen| {
+            .search(&mut searcher(), target, &mut &*stored, &mut |seen| {
                 match seen {
                     Seen::File(file) => assert_eq!(file, target),
                     Seen::Line { number, text } => {
@@ -322,10 +330,10 @@ mod tests {
         assert_eq!(search(&one, &file, binary, 9), (vec![], Some(End::Binary)));
         assert_eq!(search(&all, &file, binary, 9).0, ["1:one", "3:one"]);
 
-        let late = [&b"one\n".repeat(HEAD)[..], b"\0\none\n"].concat();
+        let late = [&b"one\n".repeat(20_000)[..], b"o\0\none\n"].concat();
         let file = target(body(0, late.len() as u64));
         let (lines, end) = search(&one, &file, &late, usize::MAX);
-        assert_eq!((lines.len(), end), (HEAD, Some(End::Nul(4 * HEAD as u64))));
+        assert_eq!((lines.len(), end), (20_000, Some(End::Nul(80_001))));
         assert_eq!(search(&one, &file, &late, 2), (vec!["1:one".into(), "2:one".into()], Some(End::Whole)));
 
         // The holes of a sparse file are NULs.
@@ -346,12 +354,12 @@ mod tests {
     #[test]
     fn failures_are_whose_they_are() {
         let one = pattern("one", How::default());
-        let searcher = &mut one.searcher();
+        let searcher = &mut searcher();
         let short = one.search(searcher, &target(body(0, 9)), &mut &b"one\n"[..], &mut |_| {
             Ok(ControlFlow::Continue(()))
         });
         assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
-        let large = b"one\n".repeat(HEAD);
+        let large = b"one\n".repeat(20_000);
         let short =
             one.search(searcher, &target(body(0, large.len() as u64 + 1)), &mut &large[..], &mut |seen| {
                 assert!(!matches!(seen, Seen::End(_)));
