@@ -182,9 +182,9 @@ fn grep_agrees_with_grep() {
             }
             let theirs = format!("cd {image} && LC_ALL=C grep -rcI e . | sed 's|^[.]||' | grep -v ':0$'");
             assert_eq!(shell(cli, &format!("hoist grep --count {name} e")), shell(cli, &theirs));
-            let theirs = format!("cd {image} && LC_ALL=C grep -rna one . | sed 's|^[.]||'");
+            let theirs = format!("cd {image} && LC_ALL=C grep -rna e . | sed 's|^[.]||'");
             assert_eq!(
-                cli.shell(&format!("hoist grep --text {name} one | sort | od -c")).run().success(),
+                cli.shell(&format!("hoist grep --text {name} e | sort | od -c")).run().success(),
                 cli.shell(&format!("({theirs}) | sort | od -c")).run().success()
             );
         }
