@@ -126,8 +126,8 @@ impl Pattern {
         }
         let mut lines = Lines { seen, failed: None };
         let content = head.as_slice().chain(&mut reader);
-        let searched = searcher.search_reader(&self.matcher, content, &mut lines);
-        let end = match (searched, lines.failed) {
+        let outcome = searcher.search_reader(&self.matcher, content, &mut lines);
+        let end = match (outcome, lines.failed) {
             (_, Some(error)) => return Err(error),
             (Err(source), None) if reader.failed => return Err(Error::Body { source }),
             // Nothing is left that can fail but the memory for a line.
@@ -222,7 +222,9 @@ impl<R: Read> Read for Watched<R> {
         let read = self.reader.read(out);
         self.failed |= matches!(&read, Err(error) if error.kind() != io::ErrorKind::Interrupted);
         let mut count = read?;
+        // Looking whether there is one is faster than looking for it.
         if !self.takes_nul
+            && out[..count].contains(&0)
             && let Some(text) = out[..count].iter().position(|byte| *byte == 0)
         {
             count = text;
