@@ -249,6 +249,12 @@ impl From<layer::FindError> for Failure {
     }
 }
 
+impl From<image::inside::PatternError> for Failure {
+    fn from(error: image::inside::PatternError) -> Self {
+        Self::new(error).hint("--fixed-strings takes it as it stands")
+    }
+}
+
 impl From<oci::ReferenceError> for Failure {
     fn from(error: oci::ReferenceError) -> Self {
         Self::new(error)

@@ -1,12 +1,14 @@
 //! What verbs that look into images have in common.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use image::{Inside, Looking};
-use layer::{Entry, Kind};
+use layer::{Entry, Kind, Merged, Node};
 use local::Tables;
-use oci::{Descriptor, Digest, Manifest};
+use oci::{Descriptor, Manifest};
 use serde::Serialize;
 use serde_json::Value;
 use store::Store;
@@ -54,29 +56,6 @@ impl Looked {
     }
 }
 
-/// The position of a layer by its number from 1 at the bottom, its digest, or the beginning of that.
-pub(crate) fn layer(layers: &[Descriptor], typed: &str) -> Result<usize, Failure> {
-    let count = layers.len();
-    if let Ok(number) = typed.parse::<usize>()
-        && typed.len() < 6
-    {
-        return number.checked_sub(1).filter(|index| *index < count).ok_or_else(|| {
-            Failure::new(format_args!("there is no layer {typed}: the image has {count}, counted from 1"))
-        });
-    }
-    let begins = |layer: &Descriptor| {
-        layer.digest.to_string().starts_with(typed) || layer.digest.hex().starts_with(typed)
-    };
-    let mut found = layers.iter().enumerate().filter(|(_, layer)| begins(layer)).map(|(index, _)| index);
-    match (found.next(), found.next()) {
-        (Some(index), None) => Ok(index),
-        (Some(index), Some(other)) if layers[index].digest == layers[other].digest => Ok(index),
-        (Some(_), Some(_)) => Err(Failure::new(format_args!("more than one layer begins with {typed}"))),
-        (None, _) => Err(Failure::new(format_args!("the image has no layer {typed}"))
-            .hint("`hoist manifest IMAGE --jq '.layers[].digest'` lists them")),
-    }
-}
-
 /// What made each layer, bottom first, as far as the configuration tells.
 pub(crate) async fn instructions(looked: &Looked) -> Result<Vec<Option<String>>, Failure> {
     let Ok(config) = image::config(&*looked.store, &looked.manifest).await else { return Ok(Vec::new()) };
@@ -121,83 +100,160 @@ pub(crate) fn absolute(path: &[u8]) -> String {
     format!("/{}", shown(path))
 }
 
-/// One entry of an image, for programs and for long lines.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Item {
-    pub(crate) path: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    /// Octal.
-    pub(crate) mode: String,
-    pub(crate) uid: u64,
-    pub(crate) gid: u64,
-    pub(crate) user: String,
-    pub(crate) group: String,
-    /// In bytes.
-    pub(crate) size: u64,
-    /// RFC 3339.
-    pub(crate) time: String,
-    /// Where a link leads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<String>,
-    /// The layer that the content comes from, counted from 1 at the bottom.
+/// One entry of an image, at a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) path: &'a [u8],
+    pub(crate) entry: &'a Entry,
+    /// Counted from zero at the bottom.
     pub(crate) layer: usize,
-    pub(crate) layer_digest: String,
+    /// The first name of the same file, if it has several.
+    pub(crate) link: Option<&'a [u8]>,
     /// What became of it, where that is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<&'static str>,
-    #[serde(skip)]
-    letters: String,
 }
 
-impl Item {
-    /// An entry of a layer, at a path; `link`: it is a hard link of what is there.
-    pub(crate) fn new(
-        path: &[u8],
-        entry: &Entry,
-        layer: usize,
-        digest: &Digest,
-        link: Option<&[u8]>,
-    ) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let metadata = &entry.metadata;
-        Self {
-            path: format!("/{}", text(path)),
-            kind: if link.is_some() { "hardlink" } else { kind(&entry.kind) },
-            mode: format!("{:04o}", metadata.mode),
-            uid: metadata.uid,
-            gid: metadata.gid,
-            user: text(&metadata.uname),
-            group: text(&metadata.gname),
-            size: entry.size(),
-            time: time(metadata.mtime),
-            target: link.or_else(|| target(&entry.kind)).map(text),
-            layer: layer + 1,
-            layer_digest: digest.to_string(),
-            status: None,
-            letters: mode(entry),
+impl<'a> Row<'a> {
+    /// A node of a merged file system.
+    pub(crate) fn node(merged: &'a Merged<'a>, node: &'a Node<'a>) -> Self {
+        let link = node.link.map(|first| &*merged.nodes[first].path);
+        Self { path: &node.path, entry: node.entry, layer: node.layer, link, status: None }
+    }
+
+    /// An entry of a layer as it is.
+    pub(crate) fn entry(entry: &'a Entry, layer: usize, status: Option<&'static str>) -> Self {
+        Self { path: &entry.path, entry, layer, link: None, status }
+    }
+
+    /// Where it leads, if anywhere, behind a sign for how.
+    pub(crate) fn target(&self) -> Option<(&'static str, &'a [u8])> {
+        match &self.entry.kind {
+            Kind::Symlink(target) => Some((" -> ", target)),
+            Kind::HardLink(target) => Some((" = /", target)),
+            _ => self.link.map(|link| (" = /", link)),
         }
     }
 
-    /// The same, with what became of it.
-    pub(crate) fn having(self, status: Option<&'static str>) -> Self {
-        Self { status, ..self }
+    /// Writes its path; `is_shown`: to a terminal.
+    pub(crate) fn write(&self, out: &mut dyn Write, is_shown: bool) -> io::Result<()> {
+        out.write_all(b"/")?;
+        out.write_all(&printed(self.path, is_shown))
     }
 
-    /// The path, and where a link leads.
-    pub(crate) fn line(&self) -> String {
-        let arrow = if self.kind == "hardlink" { "=" } else { "->" };
-        let target = self.target.as_ref().map(|target| format!(" {arrow} {}", shown(target.as_bytes())));
-        format!("{}{}", shown(self.path.as_bytes()), target.unwrap_or_default())
+    /// Writes its path, and where it leads.
+    pub(crate) fn write_long(&self, out: &mut dyn Write, is_shown: bool) -> io::Result<()> {
+        self.write(out, is_shown)?;
+        let Some((sign, target)) = self.target() else { return Ok(()) };
+        out.write_all(sign.as_bytes())?;
+        out.write_all(&printed(target, is_shown))
     }
 
-    /// Mode, owner, size, time, layer and path; `width` is that of sizes.
-    pub(crate) fn long(&self, width: usize) -> String {
-        let Self { letters, uid, gid, size, time, layer, .. } = self;
-        let owner = format!("{uid}:{gid}");
-        format!("{letters} {owner:>9} {size:>width$} {time} {layer:>3} {}", self.line())
+    /// For programs.
+    pub(crate) fn item(&self, layers: &[Descriptor]) -> Item {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let name = |bytes: &[u8]| (!bytes.is_empty()).then(|| text(bytes));
+        let metadata = &self.entry.metadata;
+        Item {
+            path: format!("/{}", text(self.path)),
+            kind: kind(&self.entry.kind),
+            mode: format!("{:04o}", metadata.mode),
+            uid: metadata.uid,
+            gid: metadata.gid,
+            user: name(&metadata.uname),
+            group: name(&metadata.gname),
+            size: self.entry.size(),
+            time: time(metadata.mtime),
+            target: match &self.entry.kind {
+                Kind::Symlink(target) | Kind::HardLink(target) => Some(text(target)),
+                _ => None,
+            },
+            same_as: self.link.map(|link| format!("/{}", text(link))),
+            layer: self.layer + 1,
+            layer_digest: layers[self.layer].digest.to_string(),
+            status: self.status,
+        }
     }
+}
+
+/// One entry of an image, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Item {
+    path: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Octal.
+    mode: String,
+    uid: u64,
+    gid: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    /// In bytes.
+    size: u64,
+    /// RFC 3339.
+    time: String,
+    /// Where a link leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// The first name of the same file, if this is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_as: Option<String>,
+    /// The layer that the content comes from, counted from 1 at the bottom.
+    layer: usize,
+    layer_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+}
+
+/// The columns of long lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Widths {
+    owner: usize,
+    size: usize,
+    layer: usize,
+}
+
+impl Widths {
+    pub(crate) fn of(rows: &[Row<'_>]) -> Self {
+        rows.iter().fold(Self::default(), |widths, row| Self {
+            owner: widths.owner.max(owner(row.entry).len()),
+            size: widths.size.max(row.entry.size().to_string().len()),
+            layer: widths.layer.max((row.layer + 1).to_string().len()),
+        })
+    }
+
+    /// What stands before the path: mode, owner, size, time, layer.
+    pub(crate) fn before(self, row: &Row<'_>) -> String {
+        let entry = row.entry;
+        format!(
+            "{} {:<owner$} {:>size$} {} {:>layer$} ",
+            mode(entry),
+            owner(entry),
+            entry.size(),
+            time(entry.metadata.mtime),
+            row.layer + 1,
+            owner = self.owner,
+            size = self.size,
+            layer = self.layer,
+        )
+    }
+}
+
+/// By numbers: names differ from image to image.
+fn owner(entry: &Entry) -> String {
+    format!("{}:{}", entry.metadata.uid, entry.metadata.gid)
+}
+
+/// A path as it is printed: as it is shown where that is on a terminal, else its bytes.
+pub(crate) fn printed(path: &[u8], is_shown: bool) -> Cow<'_, [u8]> {
+    if is_shown { shown(path).into_bytes().into() } else { path.into() }
+}
+
+/// A line of a file as it is shown: as a path is, but a tabulator is one.
+pub(crate) fn shown_line(line: &[u8]) -> String {
+    line.split(|byte| *byte == b'\t').map(shown).collect::<Vec<_>>().join("\t")
 }
 
 /// Type and permissions as `ls -l` writes them.
@@ -247,14 +303,6 @@ pub(crate) fn time(time: layer::Time) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Where a link leads, if it is one.
-pub(crate) fn target(kind: &Kind) -> Option<&[u8]> {
-    match kind {
-        Kind::Symlink(target) | Kind::HardLink(target) => Some(target),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use layer::Metadata;
@@ -277,5 +325,6 @@ mod tests {
     #[test]
     fn no_path_commands_a_terminal() {
         assert_eq!(shown(b"a\x1b[2J\n\xff\xc3\xa9"), "a\\u{1b}[2J\\n\\xffé");
+        assert_eq!(shown_line(b"\ta\x1b[2J\t\r"), "\ta\\u{1b}[2J\t\\r");
     }
 }

@@ -112,6 +112,11 @@ impl Ui {
         }
     }
 
+    /// Whether results are read by a person, on a terminal that does as it is told.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.out, Sink::Stdout) && io::stdout().is_terminal()
+    }
+
     /// Says something about the work, with the time, in the shape of crane's log lines.
     pub(crate) fn log(&self, text: &str) {
         if self.shown == Shown::Json {

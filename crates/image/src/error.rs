@@ -138,6 +138,25 @@ pub enum Error {
     /// A path leads nowhere.
     #[error(transparent)]
     Path(#[from] layer::FindError),
+    /// An image has no such layer.
+    #[error("there is no layer {asked}; the image has {layers}, and the lowest is 1")]
+    NoLayer {
+        /// What was asked for.
+        asked: String,
+        /// How many there are.
+        layers: usize,
+    },
+    /// Several layers of an image have digests that begin like that.
+    #[error("the digests of several layers begin with {0}")]
+    SeveralLayers(String),
+    /// Nobody in an image has this name.
+    #[error("there is no {name} in the image's {list}, and nothing in its layers belongs to one")]
+    NoAccount {
+        /// The name.
+        name: String,
+        /// Where it would be.
+        list: &'static str,
+    },
     /// The content of a file could not be read from what its layer inflates to.
     #[error("reading a file's content: {source}")]
     Body {

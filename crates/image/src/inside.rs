@@ -1,8 +1,11 @@
 //! Looking into an image without pulling it: tables of contents of its layers, and parts of these.
 
+mod accounts;
 mod body;
 mod extract;
 mod fate;
+mod filter;
+mod grep;
 mod run;
 mod whole;
 
@@ -20,6 +23,8 @@ use store::{Event, Observer, Silent, Store};
 pub use body::expand;
 pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
+pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
+pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
 use run::Run;
 
 use crate::feed::{self, fill};

@@ -1,13 +1,12 @@
-use std::fmt::Write as _;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write};
 
-use image::inside::{Fate, fates};
+use image::inside::{Fate, LayerChoice, fates};
 use layer::{FindError, Found, Merged, Table};
 use oci::Descriptor;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Looked, absolute, shown};
+use crate::looking::{self, Item, Row, Widths, absolute, printed};
 use crate::output::Output;
 
 /// List the files of an image, without pulling it (+)
@@ -28,7 +27,7 @@ pub(crate) struct Args {
     pub(crate) long: bool,
     /// One layer as it is: its number from 1 at the bottom, or its digest, or the beginning of that
     #[arg(long, value_name = "LAYER")]
-    pub(crate) layer: Option<String>,
+    pub(crate) layer: Option<LayerChoice>,
     /// What is hidden too: `-` is deleted, `~` overwritten, `x` a whiteout that hides something
     #[arg(short, long)]
     pub(crate) all: bool,
@@ -54,31 +53,22 @@ pub(crate) struct Drawn {
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let looked = looking::open(context, &args.image).await?;
+    let layers = looked.inside.layers();
     if let Some(layer) = &args.layer {
-        let layer = looking::layer(looked.inside.layers(), layer)?;
+        // One that is there more than once is the same everywhere.
+        let layer = layer.among(layers)?[0];
         let toc = looked.end(looked.inside.toc(layer).await)?;
-        let items = one_layer(&toc.table, layer, &looked.inside.layers()[layer], args.path.as_bytes())?;
-        return print(context, &args, &items);
+        return print(context, &args, layers, &one_layer(&toc.table, layer, args.path.as_bytes())?);
     }
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
-    if args.all {
-        return print(context, &args, &everything(&looked, &tables, &merged, args.path.as_bytes()));
-    }
-    let below = merged.below(&found(&merged, args.path.as_bytes())?);
-    if args.output.wants_json() {
-        let items: Vec<Item> = below.iter().map(|node| item(&looked, &merged, node)).collect();
-        return args.output.print(&context.ui, &items);
-    }
-    // One at a time: there may be millions.
-    let width = below.iter().map(|node| node.entry.size().to_string().len()).max().unwrap_or_default();
-    let mut out = BufWriter::new(context.ui.writer()?);
-    for node in below {
-        let line = if args.long { item(&looked, &merged, node).long(width) } else { absolute(&node.path) };
-        writeln!(out, "{line}").map_err(|error| Failure::output(&error))?;
-    }
-    out.flush().map_err(|error| Failure::output(&error))
+    let rows = if args.all {
+        everything(&tables, &merged, args.path.as_bytes())
+    } else {
+        below(&merged, &found(&merged, args.path.as_bytes())?)
+    };
+    print(context, &args, layers, &rows)
 }
 
 pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> {
@@ -87,9 +77,10 @@ pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> 
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
     let top = found(&merged, args.path.as_bytes())?;
-    let items: Vec<Item> = merged.below(&top).iter().map(|node| item(&looked, &merged, node)).collect();
-    let text = tree(&absolute(&top), &items, args.level.map(usize::from));
-    context.ui.print(text.as_bytes())
+    let mut out = BufWriter::new(context.ui.writer()?);
+    let rows = below(&merged, &top);
+    let drawn = tree(&top, &rows, args.level.map(usize::from), &mut out, context.ui.is_terminal());
+    drawn.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// The path that was typed, without symbolic links.
@@ -100,39 +91,36 @@ fn found(merged: &Merged<'_>, path: &[u8]) -> Result<Vec<u8>, FindError> {
     })
 }
 
-fn item(looked: &Looked, merged: &Merged<'_>, node: &layer::Node<'_>) -> Item {
-    let digest = &looked.inside.layers()[node.layer].digest;
-    let link = node.link.map(|first| &*merged.nodes[first].path);
-    Item::new(&node.path, node.entry, node.layer, digest, link)
+fn below<'a>(merged: &'a Merged<'a>, path: &[u8]) -> Vec<Row<'a>> {
+    merged.below(path).iter().map(|node| Row::node(merged, node)).collect()
+}
+
+/// A path as entries have it.
+fn clean(path: &[u8]) -> Vec<u8> {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/')
+}
+
+fn is_below(entry: &[u8], path: &[u8]) -> bool {
+    path.is_empty() || entry.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The entries of a layer, in the order of its archive.
-fn one_layer(table: &Table, layer: usize, blob: &Descriptor, path: &[u8]) -> Result<Vec<Item>, Failure> {
-    let path =
-        path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
-    let is_below = |entry: &[u8]| {
-        path.is_empty()
-            || entry.strip_prefix(&*path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    let entries = table.entries.iter().filter(|entry| is_below(&entry.path));
-    let items: Vec<_> = entries
-        .map(|entry| {
-            let status = entry.whiteout().map(|_| "whiteout");
-            Item::new(&entry.path, entry, layer, &blob.digest, None).having(status)
-        })
-        .collect();
-    if items.is_empty() && !path.is_empty() {
+fn one_layer<'a>(table: &'a Table, layer: usize, path: &[u8]) -> Result<Vec<Row<'a>>, Failure> {
+    let path = clean(path);
+    let entries = table.entries.iter().filter(|entry| is_below(&entry.path, &path));
+    let rows: Vec<_> =
+        entries.map(|entry| Row::entry(entry, layer, entry.whiteout().map(|_| "whiteout"))).collect();
+    if rows.is_empty() && !path.is_empty() {
         return Err(Failure::new(format_args!("layer {} has no {}", layer + 1, absolute(&path))));
     }
-    Ok(items)
+    Ok(rows)
 }
 
 /// All entries of all layers, by their paths, the newest first.
-fn everything(looked: &Looked, tables: &[&Table], merged: &Merged<'_>, path: &[u8]) -> Vec<Item> {
-    let fates = fates(tables, merged);
-    let mut items = Vec::new();
+fn everything<'a>(tables: &[&'a Table], merged: &Merged<'_>, path: &[u8]) -> Vec<Row<'a>> {
+    let (fates, path) = (fates(tables, merged), clean(path));
+    let mut rows = Vec::new();
     for (layer, table) in tables.iter().enumerate() {
-        let digest = &looked.inside.layers()[layer].digest;
         for (entry, fate) in table.entries.iter().zip(&fates[layer]) {
             let status = match fate {
                 Fate::Present => "present",
@@ -140,72 +128,88 @@ fn everything(looked: &Looked, tables: &[&Table], merged: &Merged<'_>, path: &[u
                 Fate::Deleted => "deleted",
                 Fate::Whiteout => "whiteout",
             };
-            let item = Item::new(&entry.path, entry, layer, digest, None);
-            items.push((entry.path.clone(), item.having(Some(status))));
+            if is_below(&entry.path, &path) {
+                rows.push(Row::entry(entry, layer, Some(status)));
+            }
         }
     }
-    let prefix =
-        path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
-    items.retain(|(path, _)| {
-        prefix.is_empty()
-            || path.strip_prefix(&*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    rows.sort_by(|one, other| {
+        let parts = |row: &Row<'a>| row.path.split(|byte| *byte == b'/');
+        parts(one).cmp(parts(other)).then(other.layer.cmp(&one.layer))
     });
-    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-    items.sort_by_cached_key(|(path, item)| (parts(path), std::cmp::Reverse(item.layer)));
-    items.into_iter().map(|(_, item)| item).collect()
+    rows
 }
 
-fn print(context: &Context, args: &Args, items: &[Item]) -> Result<(), Failure> {
+fn print(context: &Context, args: &Args, layers: &[Descriptor], rows: &[Row<'_>]) -> Result<(), Failure> {
     if args.output.wants_json() {
+        let items: Vec<Item> = rows.iter().map(|row| row.item(layers)).collect();
         return args.output.print(&context.ui, &items);
     }
-    let width = items.iter().map(|item| item.size.to_string().len()).max().unwrap_or_default();
-    let mut text = String::new();
-    for item in items {
-        let mark = match item.status {
-            _ if !args.all && args.layer.is_none() => "",
-            Some("deleted") => "- ",
-            Some("overwritten") => "~ ",
-            Some("whiteout") => "x ",
-            _ => "  ",
-        };
-        let line = if args.long { item.long(width) } else { shown(item.path.as_bytes()) };
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{mark}{line}");
-    }
-    context.ui.print(text.as_bytes())
+    let widths = if args.long { Widths::of(rows) } else { Widths::default() };
+    let is_shown = context.ui.is_terminal();
+    let mut out = BufWriter::new(context.ui.writer()?);
+    let done = rows.iter().try_for_each(|row| {
+        out.write_all(match row.status {
+            _ if !args.all && args.layer.is_none() => b"",
+            Some("deleted") => b"- ",
+            Some("overwritten") => b"~ ",
+            Some("whiteout") => b"x ",
+            _ => b"  ",
+        })?;
+        if args.long {
+            out.write_all(widths.before(row).as_bytes())?;
+            row.write_long(&mut out, is_shown)?;
+        } else {
+            row.write(&mut out, is_shown)?;
+        }
+        out.write_all(b"\n")
+    });
+    done.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Items, parents before children, below a path, drawn.
-fn tree(top: &str, items: &[Item], level: Option<usize>) -> String {
-    let depth = |item: &Item| item.path.trim_end_matches('/').matches('/').count();
-    let above = if top == "/" { 0 } else { top.matches('/').count() };
-    let items: Vec<(usize, &Item)> = items
+/// Draws rows, parents before children, below a path.
+fn tree(
+    top: &[u8],
+    rows: &[Row<'_>],
+    level: Option<usize>,
+    out: &mut dyn Write,
+    is_shown: bool,
+) -> io::Result<()> {
+    let depth = |path: &[u8]| {
+        if path.is_empty() { 0 } else { 1 + path.iter().filter(|byte| **byte == b'/').count() }
+    };
+    let above = depth(top);
+    let rows: Vec<(usize, &Row<'_>)> = rows
         .iter()
-        .map(|item| (depth(item).saturating_sub(above), item))
+        .map(|row| (depth(row.path).saturating_sub(above), row))
         .filter(|(depth, _)| *depth > 0 && level.is_none_or(|level| *depth <= level))
         .collect();
     // Whether one of the same level comes before the level ends: told from behind.
     let mut more: Vec<bool> = Vec::new();
-    let mut lasts = vec![false; items.len()];
-    for (index, (depth, _)) in items.iter().enumerate().rev() {
+    let mut lasts = vec![false; rows.len()];
+    for (index, (depth, _)) in rows.iter().enumerate().rev() {
         more.truncate(*depth);
         more.resize(*depth, false);
         lasts[index] = !std::mem::replace(&mut more[depth - 1], true);
     }
-    let mut text = format!("{top}\n");
+    out.write_all(b"/")?;
+    out.write_all(&printed(top, is_shown))?;
+    out.write_all(b"\n")?;
     let mut ended: Vec<bool> = Vec::new();
-    for ((depth, item), last) in items.iter().zip(lasts) {
+    for ((depth, row), last) in rows.iter().zip(lasts) {
         ended.resize(*depth, false);
         ended[depth - 1] = last;
         for above in &ended[..depth - 1] {
-            text.push_str(if *above { "    " } else { "│   " });
+            out.write_all(if *above { "    " } else { "│   " }.as_bytes())?;
         }
-        text.push_str(if last { "└── " } else { "├── " });
-        let line = item.line();
-        let parent = item.path.rfind('/').map_or(0, |slash| slash + 1);
-        text.push_str(&line[shown(&item.path.as_bytes()[..parent]).len()..]);
-        text.push('\n');
+        out.write_all(if last { "└── " } else { "├── " }.as_bytes())?;
+        let name = row.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        out.write_all(&printed(name, is_shown))?;
+        if let Some((sign, target)) = row.target() {
+            out.write_all(sign.as_bytes())?;
+            out.write_all(&printed(target, is_shown))?;
+        }
+        out.write_all(b"\n")?;
     }
-    text
+    Ok(())
 }

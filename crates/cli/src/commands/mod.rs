@@ -16,7 +16,9 @@ pub(crate) mod edit;
 pub(crate) mod export;
 pub(crate) mod extract;
 pub(crate) mod files;
+pub(crate) mod find;
 pub(crate) mod flatten;
+pub(crate) mod grep;
 pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod layout;
@@ -61,7 +63,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Export(args) => export::run(context, args).await,
         Command::Extract(args) => extract::run(context, args).await,
         Command::Files(args) => files::run(context, args).await,
+        Command::Find(args) => find::run(context, *args).await,
         Command::Flatten(args) => flatten::run(context, args).await,
+        Command::Grep(args) => grep::run(context, args).await,
         Command::History(args) => history::run(context, args).await,
         Command::Index(args) => index::run(context, args).await,
         Command::Layout(args) => layout::run(context, args).await,

@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use std::io::{BufWriter, Write as _};
 
 use image::inside::{Deed, Touch, touches};
 use layer::{Found, Table};
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, absolute};
+use crate::looking::{self, Item, Row, Widths, absolute};
 use crate::output::Output;
 
 /// Show which layers wrote or removed a path (+)
 ///
-/// From the bottom on, a line each: the layer, what it did, and what it wrote. Symbolic links on the way are followed as far as they
+/// From the bottom on: what a layer did, with which entry (mode, owner, size, time, layer, path), and what made that layer. Symbolic links on the way are followed as far as they
 /// lead in the merged file system.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -57,34 +57,38 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         return Err(Failure::new(format_args!("no layer has anything to do with {}", absolute(&path))));
     }
     let instructions = looking::instructions(&looked).await?;
-    let step = |touch: &Touch<'_>| {
-        let digest = &looked.inside.layers()[touch.layer].digest;
-        Step {
-            layer: touch.layer + 1,
-            layer_digest: digest.to_string(),
-            action: match touch.deed {
-                Deed::Wrote => "wrote",
-                Deed::Removed => "removed",
-                Deed::Cleared => "cleared",
-                Deed::Replaced => "replaced",
-            },
-            created_by: instructions.get(touch.layer).cloned().flatten(),
-            entry: Item::new(&touch.entry.path, touch.entry, touch.layer, digest, None),
-        }
-    };
-    let steps: Vec<Step> = touches.iter().map(step).collect();
+    let layers = looked.inside.layers();
+    let rows: Vec<Row<'_>> = touches.iter().map(|touch| Row::entry(touch.entry, touch.layer, None)).collect();
+    let created_by = |layer: usize| instructions.get(layer).cloned().flatten();
     if args.output.wants_json() {
-        return args.output.print(&context.ui, &steps);
+        let steps = touches.iter().zip(&rows).map(|(touch, row)| Step {
+            layer: touch.layer + 1,
+            layer_digest: layers[touch.layer].digest.to_string(),
+            action: action(touch),
+            created_by: created_by(touch.layer),
+            entry: row.item(layers),
+        });
+        return args.output.print(&context.ui, &steps.collect::<Vec<_>>());
     }
-    let width = steps.iter().map(|step| step.entry.size.to_string().len()).max().unwrap_or_default();
-    let mut text = String::new();
-    for step in &steps {
-        let Step { layer, action, created_by, entry, .. } = step;
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{layer:>3}  {action:<8}  {}", entry.long(width));
-        if let Some(created_by) = created_by {
-            let _ = writeln!(text, "               {}", looking::instruction(created_by, 100));
+    let widths = Widths::of(&rows);
+    let is_shown = context.ui.is_terminal();
+    let mut out = BufWriter::new(context.ui.writer()?);
+    let done = touches.iter().zip(&rows).try_for_each(|(touch, row)| {
+        write!(out, "{:<8}  {}", action(touch), widths.before(row))?;
+        row.write_long(&mut out, is_shown)?;
+        match created_by(touch.layer) {
+            Some(created_by) => writeln!(out, "\n          {}", looking::instruction(&created_by, 100)),
+            None => writeln!(out),
         }
+    });
+    done.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+fn action(touch: &Touch<'_>) -> &'static str {
+    match touch.deed {
+        Deed::Wrote => "wrote",
+        Deed::Removed => "removed",
+        Deed::Cleared => "cleared",
+        Deed::Replaced => "replaced",
     }
-    context.ui.print(text.as_bytes())
 }

@@ -48,6 +48,7 @@ mod references;
 mod referrers;
 mod requests;
 mod same_files;
+mod search;
 mod secrets;
 mod self_contained;
 mod signals;

@@ -9,17 +9,60 @@ use layer::{Body, Extent};
 /// # Errors
 /// `UnexpectedEof` if there is less than is stored, and those of reader and writer.
 pub fn expand(body: &Body, stored: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
-    let whole = [Extent { offset: 0, length: body.size }];
-    let extents = body.extents.as_deref().unwrap_or(&whole);
-    let mut at = 0;
-    for extent in extents {
-        io::copy(&mut io::repeat(0).take(extent.offset.saturating_sub(at)), out)?;
-        if io::copy(&mut (&mut *stored).take(extent.length), out)? < extent.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        at = extent.offset.saturating_add(extent.length);
+    io::copy(&mut Expanded::new(body, stored), out).map(drop)
+}
+
+/// A file's content, to be read: what is stored of it, with zeros where it has holes.
+pub(super) struct Expanded<'a> {
+    stored: &'a mut dyn Read,
+    size: u64,
+    at: u64,
+    /// The extent that is next, or has begun.
+    next: Option<Extent>,
+    /// Those behind it.
+    rest: &'a [Extent],
+}
+
+impl<'a> Expanded<'a> {
+    pub(super) fn new(body: &'a Body, stored: &'a mut dyn Read) -> Self {
+        let (next, rest) = match body.extents.as_deref() {
+            None => (Some(Extent { offset: 0, length: body.size }), &[][..]),
+            Some(extents) => (extents.first().copied(), extents.get(1..).unwrap_or_default()),
+        };
+        Self { stored, size: body.size, at: 0, next, rest }
     }
-    io::copy(&mut io::repeat(0).take(body.size.saturating_sub(at)), out).map(drop)
+}
+
+impl Read for Expanded<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let fitting = |left: u64| usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
+        let count = loop {
+            match self.next {
+                Some(extent) if self.at >= extent.offset => {
+                    let left = extent.offset.saturating_add(extent.length).saturating_sub(self.at);
+                    if left == 0 {
+                        self.next = self.rest.first().copied();
+                        self.rest = self.rest.get(1..).unwrap_or_default();
+                        continue;
+                    }
+                    let wanted = fitting(left);
+                    let count = self.stored.read(&mut out[..wanted])?;
+                    if count == 0 && wanted > 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    break count;
+                }
+                hole => {
+                    let end = hole.map_or(self.size, |extent| extent.offset);
+                    let count = fitting(end.saturating_sub(self.at));
+                    out[..count].fill(0);
+                    break count;
+                }
+            }
+        };
+        self.at += count as u64;
+        Ok(count)
+    }
 }
 
 #[cfg(test)]
