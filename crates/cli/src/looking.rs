@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::{Inside, Looking};
 use layer::{Entry, Kind};
 use local::Tables;
-use oci::Manifest;
+use oci::{Manifest, Platform};
 use store::Store;
 
 use crate::context::Context;
@@ -24,10 +24,19 @@ pub(crate) struct Looked {
 
 /// Opens an image: of an index that for linux/amd64 or --platform.
 pub(crate) async fn open(context: &Context, typed: &str) -> Result<Looked, Failure> {
-    let Source { store, selector, .. } = context.open(typed).await?;
-    let platform = context.settings.platform_or_default();
-    let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
+    let source = context.open(typed).await?;
+    open_source(context, source, &context.settings.platform_or_default(), progress).await
+}
+
+/// The same, of what is open, for this platform; several may show how far they are together.
+pub(crate) async fn open_source(
+    context: &Context,
+    Source { store, selector, .. }: Source,
+    platform: &Platform,
+    progress: Arc<Progress>,
+) -> Result<Looked, Failure> {
+    let manifest = transfer::select(&*store, &selector, platform).await?;
     let looking = Looking {
         tables: tables(context).map(Arc::new),
         observer: Arc::clone(&progress) as _,

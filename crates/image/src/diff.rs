@@ -85,7 +85,11 @@ impl Difference {
     /// Whether it is known that there is one, or that there is none.
     pub fn is_certain(&self) -> bool {
         let files_are = self.files.iter().any(|change| change.how != How::Unclear);
-        let is_sure = files_are || !self.config.is_empty() || !self.packages.changes.is_empty();
+        let is_sure = files_are
+            || !self.layers.removed.is_empty()
+            || !self.layers.added.is_empty()
+            || self.layers.moved;
+        let is_sure = is_sure || !self.config.is_empty() || !self.packages.changes.is_empty();
         is_sure || self.files.is_empty() && self.packages.unclear.is_empty()
     }
 }

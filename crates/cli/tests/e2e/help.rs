@@ -23,6 +23,7 @@ fn every_verb_has_it() {
         "config",
         "copy",
         "delete",
+        "diff",
         "digest",
         "doctor",
         "edit",
