@@ -111,10 +111,10 @@ fn note(found: &Difference) -> Option<String> {
     let what = match (unclear, packages.is_empty()) {
         (0, true) => return None,
         (0, false) => format!("packages of {} were not compared", packages.join(" and ")),
-        (_, true) => "what is marked `?` is in both images or in one".to_owned(),
+        (_, true) => "what the other image has is not known where `?` stands".to_owned(),
         (_, false) => {
             format!(
-                "what is marked `?` is in both images or in one, and packages of {} were not compared",
+                "what the other image has is not known where `?` stands, and packages of {} were not compared",
                 packages.join(" and ")
             )
         }

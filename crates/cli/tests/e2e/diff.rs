@@ -85,7 +85,6 @@ fn of_two_tags_only_the_layer_that_differs_is_fetched() {
         assert_eq!(outcome.stderr(), "");
         let asked = blobs(&relay, seen);
         assert!(asked.contains(&third.blobs[2].digest) && !asked.contains(below), "{asked:?}");
-        // Not even that layer, the next time: contents are, parts of them.
         assert_empty(&cli.tmp());
     });
 }
