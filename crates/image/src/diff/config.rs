@@ -91,7 +91,7 @@ fn settings(document: &Value) -> Settings {
                 labels.iter().for_each(|(key, value)| put(Some(key), value.clone()));
             }
             ("port" | "volume", Value::Object(set)) => {
-                set.keys().for_each(|key| put(Some(key), Value::Bool(true)))
+                set.keys().for_each(|key| put(Some(key), Value::Bool(true)));
             }
             _ => put(None, value.clone()),
         }

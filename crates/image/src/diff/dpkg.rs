@@ -34,7 +34,7 @@ pub(super) fn packages(mut text: impl BufRead) -> io::Result<Vec<Package>> {
             b"version" => package.version = value(),
             b"architecture" => package.architecture = value(),
             b"status" => {
-                is_there = !["not-installed", "config-files"].iter().any(|state| value().ends_with(state))
+                is_there = !["not-installed", "config-files"].iter().any(|state| value().ends_with(state));
             }
             _ => {}
         }

@@ -95,7 +95,9 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 fn section<T>(text: &mut String, title: &str, items: &[T], write: impl Fn(&mut String, &T)) {
     if !items.is_empty() {
         line(text, format_args!("\n{title}"));
-        items.iter().for_each(|item| write(text, item));
+        for item in items {
+            write(text, item);
+        }
     }
 }
 
