@@ -37,7 +37,7 @@ pub(crate) struct Global {
     pub(crate) insecure: bool,
     /// The platform to take of an index: `os/arch[/variant][:osversion]`, `all`, or `host` for this machine's (+)
     ///
-    /// Given several times, the last one counts; `index filter` takes several.
+    /// Given several times, the last one counts; `index filter` takes several, `diff` one for each image.
     #[arg(long, global = true, value_name = "PLATFORM")]
     pub(crate) platform: Vec<PlatformChoice>,
     /// Also push layers that their owner does not allow to be distributed
@@ -82,6 +82,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "cp")]
     Copy(Box<commands::copy::Args>),
     Delete(commands::delete::Args),
+    Diff(commands::diff::Args),
     Digest(commands::digest::Args),
     Doctor(commands::doctor::Args),
     Edit(commands::edit::Args),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use image::{Inside, Looking};
 use layer::{Entry, Kind, Merged, Node};
 use local::Tables;
-use oci::{Descriptor, Manifest};
+use oci::{Descriptor, Manifest, Platform};
 use serde::Serialize;
 use serde_json::Value;
 use store::Store;
@@ -28,10 +28,19 @@ pub(crate) struct Looked {
 
 /// Opens an image: of an index that for linux/amd64 or --platform.
 pub(crate) async fn open(context: &Context, typed: &str) -> Result<Looked, Failure> {
-    let Source { store, selector, .. } = context.open(typed).await?;
-    let platform = context.settings.platform_or_default();
-    let manifest = transfer::select(&*store, &selector, &platform).await?;
     let progress = Arc::new(Progress::read(context.ui.clone()));
+    let source = context.open(typed).await?;
+    open_source(context, source, &context.settings.platform_or_default(), progress).await
+}
+
+/// The same, of what is open, for this platform; several may show how far they are together.
+pub(crate) async fn open_source(
+    context: &Context,
+    Source { store, selector, .. }: Source,
+    platform: &Platform,
+    progress: Arc<Progress>,
+) -> Result<Looked, Failure> {
+    let manifest = transfer::select(&*store, &selector, platform).await?;
     let looking = Looking {
         tables: tables(context).map(Arc::new),
         observer: Arc::clone(&progress) as _,
@@ -163,10 +172,7 @@ impl<'a> Row<'a> {
             group: name(&metadata.gname),
             size: self.entry.size(),
             time: time(metadata.mtime),
-            target: match &self.entry.kind {
-                Kind::Symlink(target) | Kind::HardLink(target) => Some(text(target)),
-                _ => None,
-            },
+            target: target(&self.entry.kind).map(text),
             same_as: self.link.map(|link| format!("/{}", text(link))),
             layer: self.layer + 1,
             layer_digest: layers[self.layer].digest.to_string(),
@@ -293,6 +299,14 @@ pub(crate) fn kind(kind: &Kind) -> &'static str {
         Kind::CharacterDevice(_) => "character-device",
         Kind::BlockDevice(_) => "block-device",
         Kind::Fifo => "fifo",
+    }
+}
+
+/// Where a link leads, if it is one.
+pub(crate) fn target(kind: &Kind) -> Option<&[u8]> {
+    match kind {
+        Kind::Symlink(target) | Kind::HardLink(target) => Some(target),
+        _ => None,
     }
 }
 

@@ -156,8 +156,22 @@ impl Inside {
     /// # Errors
     /// Those of [`toc`](Self::toc).
     pub async fn tocs(&self) -> Result<Vec<Arc<Toc>>, Error> {
+        self.make(0..self.layers.len()).await?;
+        let mut tocs = Vec::with_capacity(self.layers.len());
+        for layer in 0..self.layers.len() {
+            tocs.push(self.toc(layer).await?);
+        }
+        Ok(tocs)
+    }
+
+    /// Makes the tables of contents of some layers that are not known, side by side.
+    ///
+    /// # Errors
+    /// Those of [`toc`](Self::toc).
+    pub async fn make(&self, layers: impl IntoIterator<Item = usize>) -> Result<(), Error> {
         let mut seen = HashSet::new();
-        let unknown: Vec<usize> = (0..self.layers.len())
+        let unknown: Vec<usize> = layers
+            .into_iter()
             .filter(|layer| self.known(*layer) == Known::Nothing && seen.insert(self.layers[*layer].digest))
             .collect();
         let bytes = unknown.iter().fold(0, |sum: u64, layer| sum.saturating_add(self.layers[*layer].size));
@@ -165,12 +179,7 @@ impl Inside {
             self.looking.observer.event(&Event::Planned { blobs: unknown.len(), bytes, kept: 0 });
         }
         let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
-        made.buffer_unordered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
-        let mut tocs = Vec::with_capacity(self.layers.len());
-        for layer in 0..self.layers.len() {
-            tocs.push(self.toc(layer).await?);
-        }
-        Ok(tocs)
+        made.buffer_unordered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
     }
 
     /// What a path leads to, inside the root as the kernel would have it; with `follow`, through a symbolic link at its end too. The

@@ -39,7 +39,7 @@ pub enum FindError {
 impl Merged<'_> {
     /// The node at a path that has no symbolic links on it, cleaned, without `/` at its ends.
     pub fn at(&self, path: &[u8]) -> Option<usize> {
-        self.nodes.binary_search_by(|node| order(&node.path, path)).ok()
+        self.nodes.binary_search_by(|node| path_order(&node.path, path)).ok()
     }
 
     /// The nodes below a path, of the directory itself as the first, if it has one.
@@ -47,7 +47,7 @@ impl Merged<'_> {
         if path.is_empty() {
             return &self.nodes;
         }
-        let first = self.nodes.partition_point(|node| order(&node.path, path) == Ordering::Less);
+        let first = self.nodes.partition_point(|node| path_order(&node.path, path) == Ordering::Less);
         let rest = &self.nodes[first..];
         let count = rest.iter().take_while(|node| is_within(&node.path, path)).count();
         &rest[..count]
@@ -112,8 +112,8 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-/// How nodes stand: parents before children, the names of a directory in the order of their bytes.
-fn order(one: &[u8], other: &[u8]) -> Ordering {
+/// The order of nodes in a merged file system: parents before children, the names of a directory in the order of their bytes.
+pub fn path_order(one: &[u8], other: &[u8]) -> Ordering {
     match (one.is_empty(), other.is_empty()) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Less,

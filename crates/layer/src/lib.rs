@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod above;
 mod changes;
 mod decoder;
 mod deflate;
@@ -55,14 +56,15 @@ mod workers;
 mod write;
 mod writer;
 
+pub use above::{Above, Seen};
 pub use changes::{Change, changes, write_changes};
 pub use decoder::{Compression, Decoder};
 pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
 pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, Whiteout};
 pub use error::Error;
-pub use find::{FindError, Found};
-pub use merge::{Merged, Node, merge, merge_newest};
+pub use find::{FindError, Found, path_order};
+pub use merge::{Merged, Node, merge, merge_above, merge_newest};
 pub use scan::Limits;
 pub use table::{Table, copy_tar};
 pub use toc::{Cover, Resumed, Span, Toc, TocError};

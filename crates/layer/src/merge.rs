@@ -7,7 +7,7 @@ use crate::entry::{Entry, Kind, Whiteout};
 use crate::error::quote;
 use crate::path;
 use crate::tree::{Id, Lost, ROOT, Source, Tree};
-use crate::{Error, Table};
+use crate::{Above, Error, Table};
 
 /// A merged file system: its nodes, parents before children, the names of a directory in the order of their bytes.
 ///
@@ -62,6 +62,28 @@ pub fn merge_newest<T: Borrow<Table>>(layers: &[T]) -> Option<Merged<'_>> {
     (!merge.is_vague && !merge.tree.has_guessed()).then(|| merge.finish())
 }
 
+/// Merges the newest layers of an image, and notes where what those below have shows through. Directories that only lower layers may have
+/// named are taken for directories. `None` where that cannot be told, and where a merge would fail.
+///
+/// The layers of nodes count from the first that was given; hard links are as in [`merge_newest`].
+pub fn merge_above<T: Borrow<Table>>(layers: &[T]) -> Option<Above<'_>> {
+    let merge = Merge::new(layers.iter().map(Borrow::borrow).collect(), true).all().ok()?;
+    if merge.is_lost {
+        return None;
+    }
+    let mut above = Above { hidden: merge.hidden.iter().cloned().collect(), ..Above::default() };
+    above.opaque.extend(merge.swept.iter().cloned());
+    above.merged = merge.finish_noting(|path, is_named, was_cleared| {
+        if !is_named && !path.is_empty() {
+            above.implied.push(path.into());
+        }
+        if was_cleared {
+            above.opaque.insert(path.into());
+        }
+    });
+    Some(above)
+}
+
 struct Merge<'a> {
     layers: Vec<&'a Table>,
     tree: Tree<'a>,
@@ -71,6 +93,11 @@ struct Merge<'a> {
     is_part: bool,
     /// These could have had a say.
     is_vague: bool,
+    /// What was hidden there, and in which directories all was, if these are not known.
+    hidden: Vec<Box<[u8]>>,
+    swept: Vec<Box<[u8]>>,
+    /// It is not known where something was hidden.
+    is_lost: bool,
 }
 
 type Problem = Cow<'static, str>;
@@ -78,7 +105,16 @@ type Problem = Cow<'static, str>;
 impl<'a> Merge<'a> {
     fn new(layers: Vec<&'a Table>, is_part: bool) -> Self {
         let entries = layers.iter().map(|table| table.entries.len()).sum();
-        Self { layers, tree: Tree::new(entries), linked: HashMap::new(), is_part, is_vague: false }
+        Self {
+            layers,
+            tree: Tree::new(entries),
+            linked: HashMap::new(),
+            is_part,
+            is_vague: false,
+            hidden: Vec::new(),
+            swept: Vec::new(),
+            is_lost: false,
+        }
     }
 
     fn all(mut self) -> Result<Self, Error> {
@@ -100,14 +136,29 @@ impl<'a> Merge<'a> {
         let (directory, name) = path::split(&entry.path);
         match (Whiteout::of(name), &entry.kind) {
             (Some(Whiteout::Hide(b"" | b"." | b"..")), _) => return Err("whiteout names nothing".into()),
-            (Some(Whiteout::Hide(name)), _) => match self.tree.find(directory)? {
-                Some(directory) => self.tree.hide(directory, name, layer),
-                None => self.is_vague = true,
-            },
-            (Some(Whiteout::Opaque), _) => match self.tree.find(directory)? {
-                Some(directory) => self.tree.sweep(directory, layer),
-                None => self.is_vague = true,
-            },
+            (Some(Whiteout::Hide(name)), _) => {
+                let found = self.tree.find(directory)?;
+                if let Some(path) = self.real(found, directory) {
+                    self.hidden.push(if path.is_empty() {
+                        name.into()
+                    } else {
+                        [&*path, name].join(&b'/').into()
+                    });
+                }
+                match found {
+                    Some(directory) => self.tree.hide(directory, name, layer),
+                    None => self.is_vague = true,
+                }
+            }
+            (Some(Whiteout::Opaque), _) => {
+                let found = self.tree.find(directory)?;
+                let swept = self.real(found, directory);
+                self.swept.extend(swept);
+                match found {
+                    Some(directory) => self.tree.sweep(directory, layer),
+                    None => self.is_vague = true,
+                }
+            }
             (_, Kind::HardLink(target)) => {
                 let source = match self.target(target) {
                     Err(_) if self.is_part => source,
@@ -119,6 +170,15 @@ impl<'a> Merge<'a> {
             _ => self.put(directory, name, source, layer)?,
         }
         Ok(())
+    }
+
+    /// Where a directory is that something is hidden in, if that matters for layers below.
+    fn real(&mut self, found: Option<Id>, directory: &[u8]) -> Option<Box<[u8]>> {
+        if !self.is_part {
+            return None;
+        }
+        self.is_lost |= found.is_none() && self.tree.has_link_on(directory);
+        Some(found.map_or_else(|| directory.into(), |id| self.tree.path(id).into()))
     }
 
     /// The entry whose content is at a path.
@@ -155,7 +215,12 @@ impl<'a> Merge<'a> {
         &self.layers[source.layer].entries[source.entry]
     }
 
-    fn finish(mut self) -> Merged<'a> {
+    fn finish(self) -> Merged<'a> {
+        self.finish_noting(|_, _, _| {})
+    }
+
+    /// Tells of every path besides, whether an entry names it, and whether it is a directory that was something else before.
+    fn finish_noting(mut self, mut note: impl FnMut(&[u8], bool, bool)) -> Merged<'a> {
         let mut nodes = Vec::new();
         let mut path = Vec::new();
         // Nodes to visit, with the length of their directory's path.
@@ -166,6 +231,7 @@ impl<'a> Merge<'a> {
                 path.push(b'/');
             }
             path.extend_from_slice(self.tree.name(id));
+            note(&path, self.tree.source(id).is_some(), self.tree.was_cleared(id));
             if let Some(source) = self.tree.source(id) {
                 let entry = self.entry(source);
                 let link = match self.linked.get_mut(&source) {

@@ -33,6 +33,8 @@ pub(crate) struct Node<'a> {
     touched: usize,
     /// The last layer below which everything here has been hidden: nothing below this node is older.
     swept: usize,
+    /// Something that is no directory was here, so that nothing is left of what lower layers had below.
+    cleared: bool,
     children: BTreeMap<&'a [u8], Id>,
 }
 
@@ -103,6 +105,35 @@ impl<'a> Tree<'a> {
     /// Whether a directory had to be made, at any time, that no entry had named so far.
     pub(crate) fn has_guessed(&self) -> bool {
         self.guessed
+    }
+
+    /// Whether it is a directory now, but was something else before.
+    pub(crate) fn was_cleared(&self, id: Id) -> bool {
+        self.is_directory(id) && self.nodes[id].cleared
+    }
+
+    /// Whether a symbolic link is on the way to a directory, as far as that is there.
+    pub(crate) fn has_link_on(&self, directory: &[u8]) -> bool {
+        let mut at = ROOT;
+        for component in directory.split(|byte| *byte == b'/') {
+            let Some(child) = self.child(at, component) else { return false };
+            if matches!(self.nodes[child].what, What::Symlink(..)) {
+                return true;
+            }
+            at = child;
+        }
+        false
+    }
+
+    /// The path of a node that is in the tree.
+    pub(crate) fn path(&self, mut id: Id) -> Vec<u8> {
+        let mut names = Vec::new();
+        while id != ROOT {
+            names.push(self.nodes[id].name);
+            id = self.nodes[id].parent;
+        }
+        names.reverse();
+        names.join(&b'/')
     }
 
     pub(crate) fn name(&self, id: Id) -> &'a [u8] {
@@ -206,6 +237,7 @@ impl<'a> Tree<'a> {
         let node = &mut self.nodes[id];
         node.what = what;
         node.layer = layer;
+        node.cleared |= matches!(what, What::Symlink(..) | What::Other(_));
         node.children.clear();
         self.touch(id, layer);
     }
@@ -285,6 +317,7 @@ impl<'a> Node<'a> {
             layer,
             touched: layer,
             swept: layer,
+            cleared: false,
             children: BTreeMap::new(),
         }
     }

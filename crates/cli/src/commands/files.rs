@@ -176,7 +176,7 @@ fn tree(
     is_shown: bool,
 ) -> io::Result<()> {
     let depth = |path: &[u8]| {
-        if path.is_empty() { 0 } else { 1 + path.iter().filter(|byte| **byte == b'/').count() }
+        if path.is_empty() { 0 } else { path.split(|byte| *byte == b'/').count() }
     };
     let above = depth(top);
     let rows: Vec<(usize, &Row<'_>)> = rows

@@ -10,6 +10,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod digest;
 pub(crate) mod doctor;
 pub(crate) mod edit;
@@ -57,6 +58,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Config(args) => config::run(context, args).await,
         Command::Copy(args) => copy::run(context, *args).await,
         Command::Delete(args) => delete::run(context, args).await,
+        Command::Diff(args) => diff::run(context, args).await,
         Command::Digest(args) => digest::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Edit(args) => edit::run(context, args).await,

@@ -15,6 +15,7 @@ mod credentials;
 mod damage;
 mod delete;
 mod dialects;
+mod diff;
 mod differences;
 mod differential;
 mod disk;

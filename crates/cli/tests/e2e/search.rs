@@ -275,7 +275,7 @@ fn what_does_not_fit_is_said_in_one_line() {
         let name = registry.name("web:1");
         for (line, cause) in [
             ("grep NAME (one", "is no pattern: unclosed group"),
-            ("grep NAME one /none", "there is no \"none\""),
+            ("grep NAME one /none", "there is no \"/none\" in the image"),
             ("grep NAME one /etc/motd/x", "\"etc/motd\" is not a directory"),
             ("grep NAME one --layer 4", "there is no layer 4; the image has 3, and the lowest is 1"),
             ("grep NAME one --name [", "--name"),
@@ -285,7 +285,7 @@ fn what_does_not_fit_is_said_in_one_line() {
             ("find NAME --layer 0", "there is no layer 0"),
             ("find NAME --layer ffffffffffff", "there is no layer ffffffffffff"),
             ("find NAME --layer lowest", "--layer"),
-            ("find NAME --newer /none", "there is no \"none\""),
+            ("find NAME --newer /none", "there is no \"/none\" in the image"),
             ("find NAME --newer yesterday", "--newer"),
             ("find NAME --owner nobody", "there is no nobody in the image's /etc/passwd"),
             ("find NAME --owner 0:nobody", "there is no nobody in the image's /etc/group"),

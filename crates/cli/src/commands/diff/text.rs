@@ -1,0 +1,212 @@
+//! Differences for people.
+
+use std::fmt::Write;
+
+use image::Diff;
+use image::diff::{Aspect, Difference, FileChange, How, PackageChange, Setting, State, Turn};
+use indicatif::HumanBytes;
+use layer::{Entry, Kind};
+use serde_json::Value;
+
+use crate::looking::{self, shown};
+
+/// All sections that have something, A's and B's full names first; nothing where nothing is different. Files alone are lines alone.
+pub(super) fn all(names: &[String], found: &Difference, how: &Diff) -> String {
+    let mut text = String::new();
+    if how.files_only {
+        found.files.iter().for_each(|change| file(&mut text, change));
+        return text;
+    }
+    if found.is_empty() && found.download.total() == 0 {
+        return text;
+    }
+    for (side, name) in ["A", "B"].iter().zip(names) {
+        line(&mut text, format_args!("{side} {name}"));
+    }
+    section(&mut text, "Config", &found.config, setting);
+    layers(&mut text, found);
+    section(&mut text, "Files", &found.files, file);
+    let rights: Vec<_> = found.files.iter().filter(|change| !change.privileges().is_empty()).collect();
+    section(&mut text, "Rights", &rights, |text, change| rights_of(text, change));
+    section(&mut text, "Packages", &found.packages.changes, package);
+    text
+}
+
+/// Counts and bytes.
+pub(super) fn stat(found: &Difference, how: &Diff) -> String {
+    let mut text = String::new();
+    if !how.files_only {
+        line(&mut text, format_args!("config    {} changed", found.config.len()));
+        let layers = &found.layers;
+        let (shared, removed, added) = (layers.shared.len(), layers.removed.len(), layers.added.len());
+        line(&mut text, format_args!("layers    {shared} shared, {removed} removed, {added} added"));
+        let total = found.download.total();
+        line(&mut text, format_args!("download  {total} bytes ({})", HumanBytes(total)));
+    }
+    let [added, removed, changed] = [How::Added, How::Removed, How::Changed].map(|how| count(found, how));
+    let unclear = match unclear(found) {
+        0 => String::new(),
+        count => format!(", {count} unclear"),
+    };
+    line(&mut text, format_args!("files     {added} added, {removed} removed, {changed} changed{unclear}"));
+    let rights = found.files.iter().map(|change| change.privileges().len()).sum::<usize>();
+    line(&mut text, format_args!("rights    {rights} changed"));
+    if !how.files_only {
+        let count = |wanted: (bool, bool)| {
+            let is = |change: &&PackageChange| (change.old.is_some(), change.new.is_some()) == wanted;
+            found.packages.changes.iter().filter(is).count()
+        };
+        let (added, removed, changed) = (count((false, true)), count((true, false)), count((true, true)));
+        let unclear = found.packages.unclear.iter().map(|manager| format!(", {} unclear", manager.name()));
+        let unclear: String = unclear.collect();
+        line(
+            &mut text,
+            format_args!("packages  {added} added, {removed} removed, {changed} changed{unclear}"),
+        );
+    }
+    text
+}
+
+/// How many files are left open.
+pub(super) fn unclear(found: &Difference) -> usize {
+    count(found, How::Unclear)
+}
+
+/// What is said of a file that is left open.
+pub(super) fn open_question(change: &FileChange) -> &'static str {
+    match (&change.old, &change.new) {
+        (State::Unread, State::There(_)) => "put by B",
+        (State::There(_), State::Unread) => "put by A",
+        (State::Unread, _) => "hidden by B",
+        (_, State::Unread) => "hidden by A",
+        _ => "put by both, once as a hard link to what was not read",
+    }
+}
+
+fn count(found: &Difference, how: How) -> usize {
+    found.files.iter().filter(|change| change.how == how).count()
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn section<T>(text: &mut String, title: &str, items: &[T], write: impl Fn(&mut String, &T)) {
+    if !items.is_empty() {
+        line(text, format_args!("\n{title}"));
+        for item in items {
+            write(text, item);
+        }
+    }
+}
+
+fn mark<T, U>(old: Option<T>, new: Option<U>) -> char {
+    match (old, new) {
+        (None, _) => '+',
+        (_, None) => '-',
+        _ => '~',
+    }
+}
+
+/// What an image says, so that no terminal does as it says.
+fn quoted(value: &Value) -> String {
+    shown(value.to_string().as_bytes())
+}
+
+fn setting(text: &mut String, setting: &Setting) {
+    let Setting { what, name, old, new } = setting;
+    let mark = mark(old.as_ref(), new.as_ref());
+    let name =
+        name.iter().fold(shown(what.as_bytes()), |what, name| format!("{what} {}", shown(name.as_bytes())));
+    let is_set = |value: &Value| *value == Value::Bool(true);
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            line(text, format_args!("{mark} {name}: {} → {}", quoted(old), quoted(new)));
+        }
+        (Some(value), None) | (None, Some(value)) if !is_set(value) => {
+            line(text, format_args!("{mark} {name}: {}", quoted(value)));
+        }
+        _ => line(text, format_args!("{mark} {name}")),
+    }
+}
+
+fn layers(text: &mut String, found: &Difference) {
+    let (layers, download) = (&found.layers, found.download.total());
+    line(text, format_args!("\nLayers"));
+    let bytes = layers.shared.iter().map(|layer| layer.size).sum();
+    line(text, format_args!("  {} shared, {}", layers.shared.len(), HumanBytes(bytes)));
+    if layers.moved {
+        line(text, format_args!("~ in another order, or not as often"));
+    }
+    for (mark, list) in [('-', &layers.removed), ('+', &layers.added)] {
+        for layer in list {
+            line(text, format_args!("{mark} {} {}", layer.digest, HumanBytes(layer.size)));
+        }
+    }
+    let size = HumanBytes(download);
+    line(text, format_args!("  a host that has A downloads {download} bytes for B ({size})"));
+}
+
+fn file(text: &mut String, change: &FileChange) {
+    let path = shown(&change.path);
+    match (change.how, &change.old, &change.new) {
+        (How::Added, _, new) => line(text, format_args!("+ /{path}{}", facts(new))),
+        (How::Removed, old, _) => line(text, format_args!("- /{path}{}", facts(old))),
+        (How::Unclear, ..) => line(text, format_args!("? /{path} {}", open_question(change))),
+        (How::Changed, State::There(old), State::There(new)) => {
+            let aspects: Vec<String> =
+                change.aspects.iter().map(|aspect| differs(*aspect, old, new)).collect();
+            line(text, format_args!("~ /{path} {}", aspects.join(", ")));
+        }
+        // What changed is in both.
+        (How::Changed, ..) => {}
+    }
+}
+
+/// What is at a path that one image has alone.
+fn facts(state: &State) -> String {
+    match state.entry() {
+        Some(Entry { kind: Kind::Directory, .. }) => "/".to_owned(),
+        Some(Entry { kind: Kind::Symlink(target), .. }) => format!(" -> {}", shown(target)),
+        Some(entry) if entry.size() > 0 => format!(" {}", HumanBytes(entry.size())),
+        _ => String::new(),
+    }
+}
+
+/// One thing in which two entries are different.
+fn differs(aspect: Aspect, old: &Entry, new: &Entry) -> String {
+    let (was, is) = (&old.metadata, &new.metadata);
+    let target = |entry: &Entry| shown(looking::target(&entry.kind).unwrap_or_default());
+    let name = aspect.name();
+    match aspect {
+        Aspect::Type => format!("{} → {}", looking::kind(&old.kind), looking::kind(&new.kind)),
+        Aspect::Mode => format!("{name} {:04o} → {:04o}", was.mode, is.mode),
+        Aspect::Owner => format!("{name} {}:{} → {}:{}", was.uid, was.gid, is.uid, is.gid),
+        Aspect::Size => format!("{name} {} → {}", old.size(), new.size()),
+        Aspect::Target => format!("{name} {} → {}", target(old), target(new)),
+        Aspect::Time => format!("{name} {} → {}", looking::time(was.mtime), looking::time(is.mtime)),
+        Aspect::Device | Aspect::Content | Aspect::Attributes => name.to_owned(),
+    }
+}
+
+fn rights_of(text: &mut String, change: &FileChange) {
+    let path = shown(&change.path);
+    for (right, turn) in change.privileges() {
+        let mark = match turn {
+            Turn::Gained => '+',
+            Turn::Lost => '-',
+            Turn::Changed => '~',
+            Turn::Unclear => '?',
+        };
+        line(text, format_args!("{mark} /{path} {}", right.name()));
+    }
+}
+
+fn package(text: &mut String, change: &PackageChange) {
+    let PackageChange { manager, name, old, new } = change;
+    let mark = mark(old.as_ref(), new.as_ref());
+    let versions: Vec<String> =
+        [old, new].into_iter().flatten().map(|version| shown(version.as_bytes())).collect();
+    line(text, format_args!("{mark} {} {} {}", manager.name(), shown(name.as_bytes()), versions.join(" → ")));
+}
