@@ -23,7 +23,7 @@ use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path
 /// A layer's table of contents, and where inflating can begin in it.
 ///
 /// Made by one full read ([`Toc::scan`]); kept by [`Toc::write`]. Then a part of the inflated layer costs the compressed bytes of
-/// the spans that it lies in: [`Toc::cover`] says which, [`Span::proves`] checks them, and [`Toc::resume`] inflates them.
+/// the spans that it lies in: [`Toc::cover`] says which, [`Toc::proves`] checks them, and [`Toc::resume`] inflates them.
 ///
 /// ```
 /// use std::io::{Read, Write};
