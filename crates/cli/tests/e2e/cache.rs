@@ -410,7 +410,7 @@ fn what_is_kept_is_shown_and_removed() {
     let graph = images::single();
     docker.push(&graph, "demo/web", "1");
     let name = format!("{}/demo/web:1", docker.address());
-    for kind in ["blobs", "hosts", "uploads"] {
+    for kind in ["blobs", "hosts", "tables", "uploads"] {
         assert_eq!(cli.hoist(["cache", "ls", kind]).run().success(), "");
     }
     let root = cli.home().join(".cache/hoist");
@@ -424,9 +424,10 @@ fn what_is_kept_is_shown_and_removed() {
     assert_eq!(kinds[0]["path"].as_str().unwrap(), root.join("blobs").to_str().unwrap());
     assert_eq!((&kinds[0]["entries"], &kinds[0]["bytes"]), (&blobs.into(), &bytes.into()));
     assert_eq!((&kinds[1]["kind"], &kinds[1]["entries"]), (&"hosts".into(), &1.into()));
-    assert_eq!((&kinds[2]["kind"], &kinds[2]["entries"]), (&"uploads".into(), &0.into()));
+    assert_eq!((&kinds[2]["kind"], &kinds[2]["entries"]), (&"tables".into(), &0.into()));
+    assert_eq!((&kinds[3]["kind"], &kinds[3]["entries"]), (&"uploads".into(), &0.into()));
     let text = cli.hoist(["cache", "ls"]).run().success();
-    assert!(text.starts_with("blobs  ") && text.lines().count() == 3, "{text}");
+    assert!(text.starts_with("blobs  ") && text.lines().count() == 4, "{text}");
     let text = cli.hoist(["cache", "ls", "blobs"]).run().success();
     let digests: BTreeSet<&str> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
     let expected = graph.blobs.iter().chain([&graph.manifest]).map(|blob| &*blob.digest).collect();
@@ -453,7 +454,7 @@ fn what_is_kept_is_shown_and_removed() {
     assert_eq!(files(&root), [root.join("blobs/sha256/README")]);
     assert_eq!(fs::read(root.join("other")).unwrap(), b"mine");
     let unknown = cli.hoist(["cache", "clear", "everything"]).run();
-    assert!(unknown.failure(1).contains("blobs, hosts, uploads"), "{unknown}");
+    assert!(unknown.failure(1).contains("blobs, hosts, tables, uploads"), "{unknown}");
 }
 
 /// Where the file system can, a blob is not copied out of the cache, but shared.

@@ -274,7 +274,7 @@ fn what_is_not_there() {
     registry.push(&image([base(), top(2)]), "web", "2");
     let [one, two, none] = ["web:1", "web:2", "web:none"].map(|name| registry.name(name));
     refused(&cli, &cli.hoist(["diff", &one, &none]).run(), "none");
-    refused(&cli, &cli.hoist(["diff", &one, &two, "no/such"]).run(), "there is no \"no\"");
+    refused(&cli, &cli.hoist(["diff", &one, &two, "no/such"]).run(), "there is no \"/no\" in the image");
     refused(&cli, &cli.hoist(["diff", &one, "oci:nowhere"]).run(), "nowhere");
     let both = cli.hoist(["diff", &one, &two, "etc", "--files-only", "etc"]).run();
     assert!(both.failure(1).contains("cannot be used with"), "{both}");

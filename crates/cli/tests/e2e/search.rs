@@ -276,7 +276,7 @@ fn what_does_not_fit_is_said_in_one_line() {
         for (line, cause) in [
             ("grep NAME (one", "is no pattern: unclosed group"),
             ("grep NAME one /none", "there is no \"/none\" in the image"),
-            ("grep NAME one /etc/motd/x", "\"etc/motd\" is not a directory"),
+            ("grep NAME one /etc/motd/x", "\"/etc/motd\" is not a directory"),
             ("grep NAME one --layer 4", "there is no layer 4; the image has 3, and the lowest is 1"),
             ("grep NAME one --name [", "--name"),
             ("grep NAME one --max-size much", "--max-size"),
