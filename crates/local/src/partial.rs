@@ -152,8 +152,13 @@ impl Partial {
         let Some(file) = self.folder.replace(&new)? else {
             return Err(failed(io::ErrorKind::NotFound.into()));
         };
-        file.write_all_at(text.as_bytes(), 0).map_err(failed)?;
-        self.folder.rename(&new, &self.folder, &name)?;
+        let written = file.write_all_at(text.as_bytes(), 0).map_err(failed);
+        let written = written.and_then(|()| self.folder.rename(&new, &self.folder, &name));
+        if written.is_err() {
+            // A disk that is full leaves nothing of it.
+            let _ = self.folder.remove(&new);
+        }
+        written?;
         self.journaled = text.len() as u64;
         let file = Arc::new(file);
         self.journal = Some(Arc::clone(&file));
@@ -164,6 +169,8 @@ impl Partial {
         if self.journal.is_some() {
             self.folder.remove(&(self.name.clone() + JOURNAL))?;
         }
+        // What a process left that was killed while it wrote the journal anew.
+        self.folder.remove(&(self.name.clone() + JOURNAL + ".new"))?;
         self.base.tidy(FOLDER);
         Ok(())
     }

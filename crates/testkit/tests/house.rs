@@ -20,7 +20,7 @@ const FLOORS: [(&str, &[&str]); 12] = [
     ("hoist-registry", &["hoist-oci", "hoist-store", "hoist-auth"]),
     ("hoist-local", &["hoist-oci", "hoist-store", "hoist-layer"]),
     ("hoist-transfer", &["hoist-oci", "hoist-store"]),
-    ("hoist-image", &["hoist-oci", "hoist-store", "hoist-layer", "hoist-transfer"]),
+    ("hoist-image", &["hoist-oci", "hoist-store", "hoist-layer", "hoist-local", "hoist-transfer"]),
     (
         "hoist",
         &[
