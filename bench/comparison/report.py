@@ -103,7 +103,8 @@ TARGETS = (
     Target("cat-again", "wall", 0.5, unit="s"),
     # 2 % of the compressed image for linux/amd64.
     Target("cat-again", "bytes", 2.15, unit="MB", scale=1e6),
-    Target("cat-first", "wall", 1, against="crane"),
+    # One layer after the other, as crane reads them: the link is what takes the time.
+    Target("cat-first", "wall", 1.05, against="crane"),
     Target("files-first", "wall", 1, against="crane"),
     Target("files-again", "bytes", 0.02, unit="MB", scale=1e6),
     *(Target(case, "peak", 64, unit="MiB", scale=MIB) for case in ("cat-first", "cat-again", "files-first", "files-again")),
