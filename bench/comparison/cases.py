@@ -255,6 +255,8 @@ CONF = "etc/nginx/nginx.conf"
 INSIDE = (
     inside("cat-first", "`cat` of a file, for the first time; crane: `export | tar xO`",
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}"),
+    inside("cat-newest", "`cat` of a file that the newest layers have, for the first time",
+           f"cat {AMD64} /usr/share/doc/INDEX", f"export {AMD64} - | tar xO usr/share/doc/INDEX"),
     inside("cat-again", "`cat` of a file, for the second time",
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}", filled=True),
     inside("files-first", "`files`, for the first time; crane: `export | tar t`",

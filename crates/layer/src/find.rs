@@ -122,9 +122,10 @@ pub fn path_order(one: &[u8], other: &[u8]) -> Ordering {
     }
 }
 
-/// Whether a path is another one, or below it.
-fn is_within(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+/// Whether a clean path is another one, or below it; all are below the root, which is empty.
+pub fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
 pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, Whiteout};
 pub use error::Error;
-pub use find::{FindError, Found, path_order};
+pub use find::{FindError, Found, is_within, path_order};
 pub use merge::{Merged, Node, merge, merge_above, merge_newest};
 pub use scan::Limits;
 pub use table::{Table, copy_tar};

@@ -1,7 +1,7 @@
 use std::io::{self, BufWriter, Write};
 
 use image::inside::{Fate, LayerChoice, fates};
-use layer::{FindError, Found, Merged, Table};
+use layer::{FindError, Found, Merged, Table, is_within};
 use oci::Descriptor;
 
 use crate::context::Context;
@@ -100,14 +100,10 @@ fn clean(path: &[u8]) -> Vec<u8> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/')
 }
 
-fn is_below(entry: &[u8], path: &[u8]) -> bool {
-    path.is_empty() || entry.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
 /// The entries of a layer, in the order of its archive.
 fn one_layer<'a>(table: &'a Table, layer: usize, path: &[u8]) -> Result<Vec<Row<'a>>, Failure> {
     let path = clean(path);
-    let entries = table.entries.iter().filter(|entry| is_below(&entry.path, &path));
+    let entries = table.entries.iter().filter(|entry| is_within(&entry.path, &path));
     let rows: Vec<_> =
         entries.map(|entry| Row::entry(entry, layer, entry.whiteout().map(|_| "whiteout"))).collect();
     if rows.is_empty() && !path.is_empty() {
@@ -128,7 +124,7 @@ fn everything<'a>(tables: &[&'a Table], merged: &Merged<'_>, path: &[u8]) -> Vec
                 Fate::Deleted => "deleted",
                 Fate::Whiteout => "whiteout",
             };
-            if is_below(&entry.path, &path) {
+            if is_within(&entry.path, &path) {
                 rows.push(Row::entry(entry, layer, Some(status)));
             }
         }

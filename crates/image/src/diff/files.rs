@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use layer::{Above, Entry, Kind, Node, Seen, path_order};
+use layer::{Above, Entry, Kind, Node, Seen, is_within, path_order};
 
 use super::aspect::{Aspect, aspects};
 use super::content::{Content, different};
@@ -149,11 +149,7 @@ fn is_unread_link(node: &Node<'_>) -> bool {
 }
 
 fn is_wanted(path: &[u8], below: Option<&[Vec<u8>]>) -> bool {
-    let within = |directory: &Vec<u8>| {
-        let rest = path.strip_prefix(directory.as_slice());
-        directory.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    below.is_none_or(|below| below.iter().any(within))
+    below.is_none_or(|below| below.iter().any(|directory| is_within(path, directory)))
 }
 
 fn changed(old: &Node<'_>, new: &Node<'_>, aspects: Vec<Aspect>) -> Option<FileChange> {

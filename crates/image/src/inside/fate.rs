@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use layer::{Entry, Kind, Merged, Table, Whiteout};
+use layer::{Entry, Kind, Merged, Table, Whiteout, is_within};
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +98,6 @@ fn deed(entry: &Entry, path: &[u8]) -> Option<Deed> {
         None if *entry.path == *path => Some(Deed::Wrote),
         None => (entry.kind != Kind::Directory && is_within(path, &entry.path)).then_some(Deed::Replaced),
     }
-}
-
-/// Whether a path is another one, or below it.
-fn is_within(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]
