@@ -232,8 +232,13 @@ impl Inside {
         let blob = &self.layers[layer];
         let mut order: Vec<usize> = (0..bodies.len()).collect();
         order.sort_by_key(|body| bodies[*body].offset);
+        let is_long = |body: &Body| {
+            let mut spans = toc.cover(body.offset..body.offset.saturating_add(body.stored)).spans;
+            spans.any(|span| run::is_long(&toc, span))
+        };
+        let is_whole = toc.is_of_file() || bodies.iter().any(is_long);
         let mut left = Run { bodies: Arc::from(bodies), order, read: Box::new(read) };
-        if toc.is_of_file() || (0..toc.spans()).any(|span| run::is_long(&toc, span)) {
+        if is_whole {
             return whole::read(&self.looking, blob, !toc.is_of_file(), left).await;
         }
         loop {
