@@ -134,6 +134,16 @@ impl Context {
         Ok(Some(self.cache.get_or_init(|| cache)))
     }
 
+    /// The same store, keeping what it reads where no other cache was asked for, and nothing speaks against one.
+    pub(crate) fn kept(&self, store: &Arc<dyn Store>) -> Arc<dyn Store> {
+        let settings = &self.settings;
+        let root = settings.root.as_ref().filter(|_| !settings.forgetful && settings.cache.is_none());
+        match root.and_then(|root| self.cache_in(root.path()).ok()) {
+            Some(cache) => Arc::new(cache.before(Arc::clone(store))),
+            None => Arc::clone(store),
+        }
+    }
+
     /// The cache in a directory.
     pub(crate) fn cache_in(&self, path: &Path) -> Result<Cache, Failure> {
         let observer = Arc::new(Notes::new(self.ui.clone()));

@@ -239,7 +239,14 @@ impl From<image::Error> for Failure {
         if let image::Error::Select(error) = error {
             return error.into();
         }
-        Self::of_store(&error, error.store())
+        let failure = Self::of_store(&error, error.store());
+        match error {
+            image::Error::Index { .. } => failure.hint("--no-index reads the layer itself"),
+            image::Error::Layer { source: layer::Error::TooMany { .. }, .. } => {
+                failure.hint("--max-entries allows more; each takes about 200 bytes of memory")
+            }
+            _ => failure,
+        }
     }
 }
 

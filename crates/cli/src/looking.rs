@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use image::inside::Indexes;
 use image::{Inside, Looking};
-use layer::{Entry, Kind, Merged, Node};
+use layer::{Entry, Kind, Limits, Merged, Node};
 use local::Tables;
 use oci::{Descriptor, Manifest, Platform};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use store::Store;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::place::Source;
+use crate::place::{Place, Source};
 use crate::progress::Progress;
 
 /// An image to look into, with what shows how far that is.
@@ -26,23 +27,49 @@ pub(crate) struct Looked {
     pub(crate) progress: Arc<Progress>,
 }
 
+/// How tables of contents are come by.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Reading {
+    /// Read the layers themselves: believe no index that the image has, use no table that is kept, and keep none
+    #[arg(long)]
+    no_index: bool,
+    /// Believe SOCI indexes that refer to the image, too; whoever may push to its repository can make one
+    #[arg(long, conflicts_with = "no_index")]
+    trust_referrers: bool,
+    /// Refuse a layer with more entries
+    #[arg(long, value_name = "N")]
+    max_entries: Option<usize>,
+}
+
 /// Opens an image: of an index that for linux/amd64 or --platform.
-pub(crate) async fn open(context: &Context, typed: &str) -> Result<Looked, Failure> {
+pub(crate) async fn open(context: &Context, typed: &str, reading: Reading) -> Result<Looked, Failure> {
     let progress = Arc::new(Progress::read(context.ui.clone()));
     let source = context.open(typed).await?;
-    open_source(context, source, &context.settings.platform_or_default(), progress).await
+    open_source(context, source, &context.settings.platform_or_default(), reading, progress).await
 }
 
 /// The same, of what is open, for this platform; several may show how far they are together.
 pub(crate) async fn open_source(
     context: &Context,
-    Source { store, selector, .. }: Source,
+    Source { store, selector, place }: Source,
     platform: &Platform,
+    reading: Reading,
     progress: Arc<Progress>,
 ) -> Result<Looked, Failure> {
     let manifest = transfer::select(&*store, &selector, platform).await?;
+    let indexes = match reading {
+        Reading { no_index: true, .. } => Indexes::None,
+        Reading { trust_referrers: true, .. } => Indexes::Referrers,
+        _ => Indexes::Bound,
+    };
+    let limits = Limits::default();
+    let is_far = matches!(place, Place::Registry(_)) && !reading.no_index;
+    let whole = if is_far { context.kept(&store) } else { Arc::clone(&store) };
     let looking = Looking {
-        tables: tables(context).map(Arc::new),
+        whole,
+        tables: tables(context).filter(|_| !reading.no_index).map(Arc::new),
+        indexes,
+        limits: Limits { entries: reading.max_entries.unwrap_or(limits.entries), ..limits },
         observer: Arc::clone(&progress) as _,
         ..Looking::new(Arc::clone(&store))
     };

@@ -16,7 +16,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use oci::Manifest;
 use store::Store;
 
@@ -26,6 +26,9 @@ pub use files::{FileChange, How, State};
 pub use layers::{Download, Layers};
 pub use packages::{Manager, PackageChange, Packages};
 pub use privilege::{Privilege, Turn};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use packages::read_any;
 
 use crate::{Error, Inside};
 
@@ -114,10 +117,11 @@ pub async fn diff(a: &Side, b: &Side, how: &Diff) -> Result<Difference, Error> {
         let (old, new) = try_join(config::read(a), config::read(b)).await?;
         found.config = config::changes(&old, &new);
     }
-    let pair = tables::Pair::new([a, b]);
-    if pair.is_same() {
+    if tables::is_same([a, b]) {
         return Ok(found);
     }
+    join(a.inside.prepare(), b.inside.prepare()).await;
+    let pair = tables::Pair::new([a, b]);
     let below = pair.below(how.below.as_deref(), how.is_complete).await?;
     let tables = pair.tables(how.is_complete).await?;
     let merged = tables.tables();

@@ -59,6 +59,14 @@ pub enum Error {
     /// A part of a document is not what it should be.
     #[error("the image cannot be edited: {0}")]
     Edit(#[from] serde_json::Error),
+    /// A layer and the index that its manifest binds to it do not agree.
+    #[error("layer {layer} is not what its {format} index says")]
+    Index {
+        /// The layer.
+        layer: Digest,
+        /// The index's format.
+        format: &'static str,
+    },
     /// The manifest has other layers than the configuration.
     #[error("manifest {0} has another number of layers than its config; `hoist validate` tells more")]
     LayersDisagree(Digest),

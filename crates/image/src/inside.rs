@@ -6,6 +6,7 @@ mod extract;
 mod fate;
 mod filter;
 mod grep;
+mod index;
 mod run;
 mod whole;
 
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt};
-use layer::{Body, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Table, Toc};
+use layer::{Body, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Origin, Table, Toc};
 use local::Tables;
 use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
@@ -25,6 +26,7 @@ pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
 pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
 pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
+pub use index::Indexes;
 use run::Run;
 
 use crate::feed::{self, fill};
@@ -44,8 +46,15 @@ const UNPACK: &str = "io.deis.oras.content.unpack";
 pub struct Looking {
     /// The repository that holds the image.
     pub store: Arc<dyn Store>,
+    /// The same repository, for layers that nobody can read in parts, such as those in one frame of zstd: if it keeps what it reads,
+    /// they are fetched once.
+    pub whole: Arc<dyn Store>,
     /// Where tables of contents are kept for the next time; without it, each time reads the layers.
     pub tables: Option<Arc<Tables>>,
+    /// Whose indexes of layers are believed.
+    pub indexes: Indexes,
+    /// Bounds on the tables.
+    pub limits: Limits,
     /// Hears of the progress of layers that are read as a whole.
     pub observer: Arc<dyn Observer>,
     /// The folder for temporary files, which have no name.
@@ -58,8 +67,11 @@ impl Looking {
     /// Into a repository, with the usual room in the system's folder for temporary files; nothing is kept, and nobody told.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
+            whole: Arc::clone(&store),
             store,
             tables: None,
+            indexes: Indexes::Bound,
+            limits: Limits::default(),
             observer: Arc::new(Silent),
             spool_folder: std::env::temp_dir(),
             spool_limit: Export::DEFAULT_SPOOL_LIMIT,
@@ -75,12 +87,14 @@ impl std::fmt::Debug for Looking {
 
 /// One image, looked into.
 ///
-/// The table of contents of a layer comes from where such are kept, else it is made by one full read, which is verified. After that
-/// a file costs one request for about its compressed bytes, each span of which is checked against a hash from the table.
+/// The table of contents of a layer comes from where such are kept; else from an index of others, if the manifest binds one to the
+/// layer ([`Indexes`]); else it is made by one full read, which is verified. After that a file costs one request for about its
+/// compressed bytes, each span of which is checked against a hash from the table.
 #[derive(Clone, Debug)]
 pub struct Inside {
     looking: Arc<Looking>,
     layers: Arc<[Descriptor]>,
+    soci: Arc<index::Soci>,
     known: Arc<Mutex<HashMap<Digest, Arc<Toc>>>>,
 }
 
@@ -115,7 +129,13 @@ impl Inside {
         let View::Image(image) = manifest.view()? else { return Err(Error::NotAnImage(manifest.digest())) };
         let images = [MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG];
         let is_image = image.config.as_ref().is_some_and(|config| images.contains(&config.media_type));
-        let inside = Self { looking: Arc::new(looking), layers: image.layers.into(), known: Arc::default() };
+        let soci = index::Soci::new(&image.annotations, manifest.digest());
+        let inside = Self {
+            looking: Arc::new(looking),
+            layers: image.layers.into(),
+            soci: Arc::new(soci),
+            known: Arc::default(),
+        };
         for layer in inside.layers.iter() {
             if let Some(toc) = file_of(layer, is_image) {
                 inside.all_known().insert(layer.digest, Arc::new(toc));
@@ -138,17 +158,32 @@ impl Inside {
         }
     }
 
+    /// Gets those tables of contents that others have made: then what is [`known`](Self::known) is all that can be without reading a
+    /// layer.
+    pub async fn prepare(&self) {
+        let unknown = (0..self.layers.len()).filter(|layer| self.known(*layer) == Known::Nothing);
+        self.look(unknown.collect()).await;
+    }
+
+    async fn look(&self, layers: Vec<usize>) {
+        let indexed = futures_util::stream::iter(layers).map(|layer| self.indexed(layer));
+        indexed.buffer_unordered(LAYERS_AT_ONCE).for_each(|_| async {}).await;
+    }
+
     /// The table of contents of a layer.
     ///
     /// # Errors
     /// [`Error::Layer`] for a layer that is damaged, [`Error::Store`].
     pub async fn toc(&self, layer: usize) -> Result<Arc<Toc>, Error> {
-        let layer = &self.layers[layer];
-        if let Some(toc) = self.remembered(layer) {
+        let blob = &self.layers[layer];
+        if let Some(toc) = self.remembered(blob) {
             return Ok(toc);
         }
-        let toc = self.scan(layer).await?;
-        Ok(self.remember(layer, toc))
+        if let Some(toc) = self.indexed(layer).await {
+            return Ok(toc);
+        }
+        let toc = self.scan(blob).await?;
+        Ok(self.remember(blob, &blob.digest, toc))
     }
 
     /// The tables of contents of all layers, bottom first; those that are not known are made side by side.
@@ -170,10 +205,11 @@ impl Inside {
     /// Those of [`toc`](Self::toc).
     pub async fn make(&self, layers: impl IntoIterator<Item = usize>) -> Result<(), Error> {
         let mut seen = HashSet::new();
-        let unknown: Vec<usize> = layers
-            .into_iter()
-            .filter(|layer| self.known(*layer) == Known::Nothing && seen.insert(self.layers[*layer].digest))
-            .collect();
+        let unknown = layers.into_iter().filter(|layer| self.known(*layer) == Known::Nothing);
+        let unknown: Vec<usize> = unknown.filter(|layer| seen.insert(self.layers[*layer].digest)).collect();
+        self.look(unknown.clone()).await;
+        let unknown: Vec<usize> =
+            unknown.into_iter().filter(|layer| self.known(*layer) == Known::Nothing).collect();
         let bytes = unknown.iter().fold(0, |sum: u64, layer| sum.saturating_add(self.layers[*layer].size));
         if !unknown.is_empty() {
             self.looking.observer.event(&Event::Planned { blobs: unknown.len(), bytes, kept: 0 });
@@ -238,14 +274,19 @@ impl Inside {
         };
         let is_whole = toc.is_of_file() || bodies.iter().any(is_long);
         let mut left = Run { bodies: Arc::from(bodies), order, read: Box::new(read) };
+        let (looking, is_tar) = (&self.looking, !toc.is_of_file());
         if is_whole {
-            return whole::read(&self.looking, blob, !toc.is_of_file(), left).await;
+            let store = if is_tar { &looking.whole } else { &looking.store };
+            return whole::read(looking, &**store, blob, is_tar, left).await;
         }
         loop {
             let (outcome, rest) = run::read(&self.looking, blob, &toc, left).await?;
             match outcome {
                 run::End::Done => return Ok(()),
                 run::End::More => left = rest,
+                run::End::Wrong if toc.origin != Origin::Layer => {
+                    return Err(Error::Index { layer: blob.digest, format: toc.origin.name() });
+                }
                 run::End::Wrong => {
                     let text = format!(
                         "the table of layer {} and what came of it do not agree; all of it is read",
@@ -253,7 +294,7 @@ impl Inside {
                     );
                     self.looking.observer.event(&Event::Uncached(&text));
                     self.forget(blob);
-                    return whole::read(&self.looking, blob, true, rest).await;
+                    return whole::read(looking, &*looking.store, blob, true, rest).await;
                 }
             }
         }
@@ -262,9 +303,13 @@ impl Inside {
     /// Makes the table of a layer.
     async fn scan(&self, layer: &Descriptor) -> Result<Toc, Error> {
         let (sender, feed) = feed::pair();
-        let scan = tokio::task::spawn_blocking(move || Toc::scan(feed, std::io::sink(), Limits::default()));
+        let limits = self.looking.limits;
+        let scan = tokio::task::spawn_blocking(move || Toc::scan(feed, std::io::sink(), limits));
         // The digest has the first word: damaged bytes also break whatever is made of them.
-        let filled = fill(&*self.looking.store, layer, sender, &*self.looking.observer, || false).await;
+        // Nearly all of them are in one frame.
+        let is_whole = layer.media_type.as_str().ends_with("zstd");
+        let store = if is_whole { &self.looking.whole } else { &self.looking.store };
+        let filled = fill(&**store, layer, sender, &*self.looking.observer, || false).await;
         let scanned = scan.await?;
         filled?;
         scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
@@ -277,29 +322,58 @@ impl Inside {
             || self.looking.tables.as_ref().is_some_and(|tables| tables.has(digest))
     }
 
+    /// The table that an index of others makes, if there is one for the layer that is worth anything.
+    async fn indexed(&self, layer: usize) -> Option<Arc<Toc>> {
+        let layer = &self.layers[layer];
+        let place = index::place(&self.looking, layer, &self.soci).await?;
+        // Whoever has the layer may have bound another index to it: the table is the index's, not the layer's.
+        let key = place.digest();
+        let kept = self.kept(layer, &key).filter(|toc| toc.origin != Origin::Layer);
+        if let Some(toc) = kept {
+            return Some(self.know(layer, toc));
+        }
+        match index::read(&self.looking, layer, place).await {
+            Ok(toc) => Some(self.remember(layer, &key, toc)),
+            Err(error) => {
+                let text =
+                    format!("the index of layer {} is not used: {}", layer.digest, index::cause(&error));
+                self.looking.observer.event(&Event::Uncached(&text));
+                None
+            }
+        }
+    }
+
     fn remembered(&self, layer: &Descriptor) -> Option<Arc<Toc>> {
         if let Some(toc) = self.all_known().get(&layer.digest) {
             return Some(Arc::clone(toc));
         }
-        let file = self.looking.tables.as_ref()?.get(&layer.digest)?;
-        // Torn, or of another version: it is made again.
-        let toc = Arc::new(Toc::open(file).ok().filter(|toc| toc.size == layer.size)?);
-        self.all_known().insert(layer.digest, Arc::clone(&toc));
-        Some(toc)
+        let toc = self.kept(layer, &layer.digest).filter(|toc| toc.origin == Origin::Layer)?;
+        Some(self.know(layer, toc))
     }
 
-    /// Keeps a table; from then on what of it is large stays in the file.
-    fn remember(&self, layer: &Descriptor, toc: Toc) -> Arc<Toc> {
+    /// A table that is kept under a digest, if it can be one of a layer.
+    fn kept(&self, layer: &Descriptor, digest: &Digest) -> Option<Toc> {
+        let file = self.looking.tables.as_ref()?.get(digest)?;
+        // Torn, or of another version: it is made again.
+        Toc::open(file).ok().filter(|toc| toc.size == layer.size)
+    }
+
+    fn know(&self, layer: &Descriptor, toc: Toc) -> Arc<Toc> {
+        let toc = Arc::new(toc);
+        self.all_known().insert(layer.digest, Arc::clone(&toc));
+        toc
+    }
+
+    /// Keeps a table under a digest; from then on what of it is large stays in the file.
+    fn remember(&self, layer: &Descriptor, digest: &Digest, toc: Toc) -> Arc<Toc> {
         let kept = self.looking.tables.as_ref().and_then(|tables| {
-            if let Err(error) = tables.put(&layer.digest, |out| toc.write(out)) {
+            if let Err(error) = tables.put(digest, |out| toc.write(out)) {
                 self.looking.observer.event(&Event::Uncached(&error.to_string()));
                 return None;
             }
-            Toc::open(tables.get(&layer.digest)?).ok().filter(|kept| *kept == toc)
+            Toc::open(tables.get(digest)?).ok().filter(|kept| *kept == toc)
         });
-        let toc = Arc::new(kept.unwrap_or(toc));
-        self.all_known().insert(layer.digest, Arc::clone(&toc));
-        toc
+        self.know(layer, kept.unwrap_or(toc))
     }
 
     fn forget(&self, layer: &Descriptor) {

@@ -16,6 +16,9 @@ mod feed;
 mod file;
 mod files;
 mod flatten;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod inside;
 mod legacy;

@@ -93,7 +93,7 @@ impl Budget {
             return io::copy(&mut decoder, spool).map(|_| Table::default()).map_err(unreadable);
         }
         let memory = self.memory.load(Ordering::Relaxed) / self.share;
-        let table = Table::scan(decoder, spool, Limits { memory })?;
+        let table = Table::scan(decoder, spool, Limits { memory, ..Limits::default() })?;
         let cost = table.entries.iter().fold(0, |sum: usize, entry| sum + ENTRY + entry.path.len());
         let spend = |memory: usize| Some(memory.saturating_sub(cost));
         // The closure never refuses.

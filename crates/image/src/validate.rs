@@ -315,7 +315,7 @@ impl Run {
         };
         let (sender, feed) = feed::pair();
         let Validation { inflated_limit, table_limit, .. } = self.validation;
-        let table = layer::Limits { memory: table_limit };
+        let table = layer::Limits { memory: table_limit, ..layer::Limits::default() };
         let look = move || inside::look(feed, &algorithms, inflated_limit, table);
         let looking = tokio::task::spawn_blocking(look);
         // The digest has the first word: damaged bytes also break whatever is made of them.

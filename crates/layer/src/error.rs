@@ -48,6 +48,18 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The layer has more entries than [`Limits::entries`](crate::Limits::entries).
+    #[error("the layer has more than {limit} entries")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// An index that somebody else made of the layer cannot be used.
+    #[error("the layer's index: {problem}")]
+    Index {
+        /// What is wrong with it.
+        problem: Cow<'static, str>,
+    },
     /// Layers that do not fit together: a hard link to nothing, a loop of symbolic links.
     #[error("layer {layer}, entry {path}: {problem}")]
     Merge {

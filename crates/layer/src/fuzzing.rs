@@ -41,6 +41,51 @@ pub fn toc(bytes: &[u8]) {
     }
 }
 
+/// A list of entries, as eStargz and zstd:chunked have it, of a layer that holds what is in the list: it is refused, or each content has a
+/// place in the layer, behind the one before.
+pub fn list(bytes: &[u8]) {
+    let limits = Limits { memory: 1 << 22, entries: 1 << 12 };
+    if let Some(toc) = crate::index::of_list(bytes, limits) {
+        places(&toc, bytes);
+    }
+}
+
+/// A zTOC, of a layer as long as it says: the same.
+pub fn ztoc(bytes: &[u8]) {
+    let limits = Limits { memory: 1 << 22, entries: 1 << 12 };
+    // The number of compressed bytes is somewhere in it.
+    for size in
+        bytes.windows(8).step_by(4).filter_map(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+    {
+        if let Ok(toc) = crate::index::soci::read(bytes, size, limits) {
+            places(&toc, bytes);
+        }
+    }
+}
+
+/// Contents lie in spans, which lie in the layer; and whatever the layer is in truth, reading them ends.
+fn places(toc: &crate::Toc, layer: &[u8]) {
+    for entry in &toc.table.entries {
+        assert!(clean(&entry.path) || entry.path.is_empty() && entry.kind == Kind::Directory);
+        let Kind::File(body) = &entry.kind else { continue };
+        let end = body.offset.checked_add(body.stored).expect("it is checked");
+        let cover = toc.cover(body.offset..end);
+        assert!(cover.compressed.start <= cover.compressed.end && cover.compressed.end <= toc.size);
+        assert!(
+            body.stored == 0 || !cover.spans.is_empty() && toc.inflated(cover.spans.start) <= body.offset
+        );
+        let part = |at: u64| usize::try_from(at).map_or(layer.len(), |at| at.min(layer.len()));
+        let part = &layer[part(cover.compressed.start)..part(cover.compressed.end)];
+        if let Some(mut inflated) = (!cover.spans.is_empty()).then(|| toc.resume(cover.spans.start, part)) {
+            let inflated = inflated.as_mut().map(|inflated| inflated.take(MOST));
+            let _ = inflated.map(|mut inflated| io::copy(&mut inflated, &mut io::sink()));
+        }
+    }
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    toc.write(&mut file).expect("a few bytes");
+    assert_eq!(crate::Toc::open(file).as_ref(), Ok(toc));
+}
+
 /// Archives of any kind, as layers of one image: nothing outside the root, and what is written is what was merged.
 pub fn scan(input: &[u8]) {
     let [sums, split, bytes @ ..] = input else { return };
@@ -72,7 +117,7 @@ pub fn scan(input: &[u8]) {
 
 fn read(bytes: &[u8]) -> Option<Table> {
     let mut kept = Vec::new();
-    let table = Table::scan(bytes, &mut kept, Limits { memory: 1 << 24 }).ok()?;
+    let table = Table::scan(bytes, &mut kept, Limits { memory: 1 << 24, ..Limits::default() }).ok()?;
     assert!(kept == bytes && table.size == bytes.len() as u64);
     for entry in &table.entries {
         check(entry, table.size);
@@ -126,6 +171,12 @@ mod tests {
     fn points_at_which_inflating_begins() {
         replay("layer_toc", super::toc);
         replay("layer_decoder", super::toc);
+    }
+
+    #[test]
+    fn indexes_that_were_found() {
+        replay("layer_list", super::list);
+        replay("layer_ztoc", super::ztoc);
     }
 
     #[test]

@@ -27,6 +27,11 @@ impl<R: BufRead> Gzip<R> {
     pub(crate) fn new(reader: R) -> Self {
         Self { reader, state: State::Between }
     }
+
+    /// The reader, wherever it is.
+    pub(crate) fn into_inner(self) -> R {
+        self.reader
+    }
 }
 
 impl<R: BufRead> Read for Gzip<R> {

@@ -4,34 +4,16 @@
 //! from the wrong header when both have one, and reads headers again for every block that it still needs.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::sync::Arc;
 
 use crate::Error;
 use crate::entry::{Body, Device, Entry, Extent, Kind, Metadata};
 use crate::error::quote;
 use crate::header::{self, BLOCK, Header};
+use crate::limits::{Limits, Meter};
 use crate::pax::{Extensions, SparseRecords};
 use crate::tee::Tee;
 use crate::{path, sparse};
-
-/// Bounds on what a layer may cost.
-///
-/// Beside these, an entry's extended headers, and the map of a sparse file, have at most 1 MiB (as in Go's `archive/tar`), and a
-/// path at most 4095 bytes (as in Linux).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory for one table, in bytes: about 200 bytes an entry and what its path, links and attributes have. The default,
-    /// 1 GiB, holds four million files with paths of usual length.
-    pub memory: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: 1 << 30 }
-    }
-}
 
 /// The most that an entry's extended headers, or the map of a sparse file, may have, in bytes.
 const EXTENSION_LIMIT: u64 = 1 << 20;
@@ -39,11 +21,7 @@ const EXTENSION_LIMIT: u64 = 1 << 20;
 /// Reads entry after entry.
 pub(crate) struct Scanner<R, W> {
     bytes: Tee<R, W>,
-    /// Names of owners and groups: few, on every entry.
-    names: HashSet<Arc<[u8]>>,
-    /// Estimate of what the entries have so far, in bytes.
-    memory: usize,
-    limits: Limits,
+    meter: Meter,
 }
 
 /// What has been said about an entry before its own header.
@@ -58,7 +36,7 @@ struct Before {
 
 impl<R: Read, W: Write> Scanner<R, W> {
     pub(crate) fn new(reader: R, sink: W, limits: Limits) -> Self {
-        Self { bytes: Tee::new(reader, sink), names: HashSet::new(), memory: 0, limits }
+        Self { bytes: Tee::new(reader, sink), meter: Meter::new(limits) }
     }
 
     /// Reads what follows the archive; how many bytes there were in all.
@@ -95,7 +73,7 @@ impl<R: Read, W: Write> Scanner<R, W> {
                 b'g' => self.skip(header.size().map_err(wrong)?, "a global header")?,
                 _ => {
                     let entry = self.item(&header, offset, before)?;
-                    self.account(&entry)?;
+                    self.meter.account(&entry)?;
                     return Ok(Some(entry));
                 }
             }
@@ -208,8 +186,8 @@ impl<R: Read, W: Write> Scanner<R, W> {
             mode: header.mode().map_err(wrong)?,
             uid: extensions.uid.map_or_else(|| header.uid(), Ok).map_err(wrong)?,
             gid: extensions.gid.map_or_else(|| header.gid(), Ok).map_err(wrong)?,
-            uname: self.name(extensions.uname.as_deref().unwrap_or(header.uname())),
-            gname: self.name(extensions.gname.as_deref().unwrap_or(header.gname())),
+            uname: self.meter.name(extensions.uname.as_deref().unwrap_or(header.uname())),
+            gname: self.meter.name(extensions.gname.as_deref().unwrap_or(header.gname())),
             mtime: extensions.mtime.map_or_else(|| header.mtime(), Ok).map_err(wrong)?,
             xattrs: extensions.xattrs,
             records: extensions.records,
@@ -277,38 +255,6 @@ impl<R: Read, W: Write> Scanner<R, W> {
                 return sparse::parse_map(&text).map_err(Problem::Map);
             }
         }
-    }
-
-    /// One copy of every name.
-    fn name(&mut self, name: &[u8]) -> Arc<[u8]> {
-        if let Some(known) = self.names.get(name) {
-            return Arc::clone(known);
-        }
-        let name: Arc<[u8]> = name.into();
-        self.memory = self.memory.saturating_add(name.len() + 64);
-        self.names.insert(Arc::clone(&name));
-        name
-    }
-
-    /// Counts what an entry costs.
-    fn account(&mut self, entry: &Entry) -> Result<(), Error> {
-        /// What the allocator adds.
-        const ALLOCATION: usize = 16;
-        let kind = match &entry.kind {
-            Kind::Symlink(target) | Kind::HardLink(target) => target.len() + ALLOCATION,
-            Kind::File(Body { extents: Some(extents), .. }) => size_of_val(&**extents) + ALLOCATION,
-            _ => 0,
-        };
-        let records = entry.metadata.xattrs.iter().chain(&entry.metadata.records);
-        let records: usize = records
-            .map(|record| record.name.len() + record.value.len() + size_of_val(record) + 2 * ALLOCATION)
-            .sum();
-        let all = size_of_val(entry) + entry.path.len() + ALLOCATION + kind + records;
-        self.memory = self.memory.saturating_add(all);
-        if self.memory > self.limits.memory {
-            return Err(Error::Limit { limit: self.limits.memory });
-        }
-        Ok(())
     }
 }
 

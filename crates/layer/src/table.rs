@@ -22,7 +22,7 @@ pub struct Table {
 ///
 /// Those of [`Table::scan`].
 pub fn copy_tar(reader: impl Read, sink: impl Write) -> Result<u64, Error> {
-    let mut scanner = Scanner::new(reader, sink, Limits { memory: usize::MAX });
+    let mut scanner = Scanner::new(reader, sink, Limits { memory: usize::MAX, ..Limits::default() });
     while scanner.entry()?.is_some() {}
     scanner.finish()
 }

@@ -1,12 +1,16 @@
 //! What is in a layer and how to get at it: the table of contents, and points at which inflating can begin.
 
 mod align;
+mod chunk;
 mod file;
 mod index;
 mod resume;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod window;
+
+pub(crate) use chunk::Chunk;
+pub(crate) use window::Windows;
 
 use std::io::{BufRead, Write};
 use std::ops::Range;
@@ -18,12 +22,14 @@ use index::{Indexer, Spacing};
 pub use resume::Resumed;
 use window::Window;
 
+use crate::header::{BLOCK, Header};
 use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path};
 
 /// A layer's table of contents, and where inflating can begin in it.
 ///
-/// Made by one full read ([`Toc::scan`]); kept by [`Toc::write`]. Then a part of the inflated layer costs the compressed bytes of
-/// the spans that it lies in: [`Toc::cover`] says which, [`Toc::proves`] checks them, and [`Toc::resume`] inflates them.
+/// Made by one full read ([`Toc::scan`]) or from an index that somebody else made ([`index`](crate::index)); kept by [`Toc::write`].
+/// Then a part of the inflated layer costs the compressed bytes of the spans that it lies in: [`Toc::cover`] says which,
+/// [`Toc::proves`] checks them, and [`Toc::resume`] inflates them.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -56,30 +62,72 @@ pub struct Toc {
     pub compression: Compression,
     /// Number of compressed bytes.
     pub size: u64,
-    /// The parts that can be inflated alone, in order, without gaps. One at least, unless the layer is empty.
-    spans: Vec<Span>,
+    /// Who says so.
+    pub origin: Origin,
+    pub(crate) parts: Parts,
+}
+
+/// Where a table of contents comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the layer itself, all of which was read.
+    Layer,
+    /// From the index of an eStargz layer. It knows where contents lie, not where they would in the inflated layer: positions are in
+    /// all contents one behind the other, and [`Table::size`] is what the descriptor says, or the sum of the contents.
+    Estargz,
+    /// From the index of a zstd:chunked layer. Of positions and size the same holds.
+    ZstdChunked,
+    /// From a zTOC, of SOCI.
+    Soci,
+}
+
+impl Origin {
+    /// The name of the format, as its makers write it; of a layer that was read, `hoist`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Layer => "hoist",
+            Self::Estargz => "eStargz",
+            Self::ZstdChunked => "zstd:chunked",
+            Self::Soci => "SOCI",
+        }
+    }
+}
+
+/// The parts of a layer that can be inflated alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// It is one file, and has none.
+    File,
+    /// In order, without gaps. One at least, unless the layer is empty.
+    Spans(Vec<Span>),
+    /// In order, with gaps: nobody has said what is between them.
+    Chunks(Vec<Chunk>),
 }
 
 /// A part of a layer that can be inflated without what is before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     /// Position of its first compressed byte.
-    compressed: u64,
+    pub(crate) compressed: u64,
     /// Position of its first inflated byte.
-    inflated: u64,
-    start: Start,
+    pub(crate) inflated: u64,
+    pub(crate) start: Start,
     /// SHA-256 of its compressed bytes.
-    digest: [u8; 32],
+    pub(crate) digest: [u8; 32],
 }
 
 /// How inflating begins at a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Start {
+pub(crate) enum Start {
     /// As at the beginning of a file: a member of gzip, a frame of zstd, a byte that is not compressed.
     Afresh,
-    /// Within deflate's stream: with the last so many bits (0 to 7) of the first byte, and with this behind.
+    /// Within deflate's stream: with the last so many bits (0 to 8) of the first byte, and with this behind. With less than 8 the
+    /// span before has a part of that byte too.
     Within { bits: u8, window: Window },
 }
+
+/// All bits of a byte.
+pub(crate) const ALL: u8 = 8;
 
 /// The spans that a part of an inflated layer lies in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +161,17 @@ impl Toc {
             Indexer::new(compressed, spacing).map_err(|source| Error::Read { offset: 0, source })?;
         let table = Table::scan(&mut indexer, sink, limits)?;
         let (compression, size, spans) = indexer.finish();
-        Ok(Self { table, compression, size, spans })
+        Ok(Self { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans) })
+    }
+
+    pub(crate) fn of_index(
+        table: Table,
+        compression: Compression,
+        size: u64,
+        origin: Origin,
+        parts: Parts,
+    ) -> Self {
+        Self { table, compression, size, origin, parts }
     }
 
     /// The table of what is one file as a whole, of this name and so many bytes. It has no spans.
@@ -128,18 +186,23 @@ impl Toc {
             table: Table { entries: vec![entry], size },
             compression: Compression::None,
             size,
-            spans: Vec::new(),
+            origin: Origin::Layer,
+            parts: Parts::File,
         }
     }
 
     /// Whether it is of one file as a whole.
     pub fn is_of_file(&self) -> bool {
-        self.spans.is_empty() && !self.table.entries.is_empty()
+        self.parts == Parts::File
     }
 
     /// How many spans there are.
     pub fn spans(&self) -> usize {
-        self.spans.len()
+        match &self.parts {
+            Parts::File => 0,
+            Parts::Spans(spans) => spans.len(),
+            Parts::Chunks(chunks) => chunks.len(),
+        }
     }
 
     /// Number of bytes that the points take which are not free, for whoever shows it: histories of deflate.
@@ -148,37 +211,89 @@ impl Toc {
             Start::Afresh => 0,
             Start::Within { window, .. } => u64::from(window.len()),
         };
-        self.spans.iter().map(size).sum()
+        let Parts::Spans(spans) = &self.parts else { return 0 };
+        spans.iter().map(size).sum()
     }
 
     /// The spans that have these inflated bytes.
     pub fn cover(&self, inflated: Range<u64>) -> Cover {
-        let first = self.spans.partition_point(|span| span.inflated <= inflated.start).saturating_sub(1);
-        let last = self.spans.partition_point(|span| span.inflated < inflated.end).max(first);
-        let start = self.spans.get(first).map_or((0, 0), |span| (span.compressed, span.inflated));
-        let end = if last == first { start.0 } else { self.end(last - 1) };
-        Cover { spans: first..last, compressed: start.0..end, skip: inflated.start.saturating_sub(start.1) }
+        let before = |is: &dyn Fn(u64) -> bool| match &self.parts {
+            Parts::File => 0,
+            Parts::Spans(spans) => spans.partition_point(|span| is(span.inflated)),
+            Parts::Chunks(chunks) => chunks.partition_point(|chunk| is(chunk.inflated)),
+        };
+        let first = before(&|at| at <= inflated.start).saturating_sub(1);
+        let last = before(&|at| at < inflated.end).max(first);
+        if first == last {
+            return Cover { spans: first..last, compressed: 0..0, skip: 0 };
+        }
+        Cover {
+            spans: first..last,
+            compressed: self.compressed(first).start..self.compressed(last - 1).end,
+            skip: inflated.start.saturating_sub(self.inflated(first)),
+        }
     }
 
-    /// The compressed bytes of a span. Neighbours may share one byte, of which each has some bits.
+    /// The compressed bytes of a span. Neighbours may share one byte, of which each has some bits; spans of an index may have all
+    /// in common, and may have others between them.
     pub fn compressed(&self, span: usize) -> Range<u64> {
-        self.spans[span].compressed..self.end(span)
+        match &self.parts {
+            Parts::File => 0..0,
+            Parts::Chunks(chunks) => chunks[span].compressed.clone(),
+            Parts::Spans(spans) => {
+                let end = match spans.get(span + 1) {
+                    Some(Span { compressed, start: Start::Within { bits, .. }, .. }) => {
+                        compressed + u64::from(*bits < ALL)
+                    }
+                    Some(Span { compressed, start: Start::Afresh, .. }) => *compressed,
+                    None => self.size,
+                };
+                spans[span].compressed..end
+            }
+        }
     }
 
     /// Position of the first compressed byte of a span, if there is such a span.
     pub fn compressed_start(&self, span: usize) -> Option<u64> {
-        self.spans.get(span).map(|span| span.compressed)
+        (span < self.spans()).then(|| self.compressed(span).start)
     }
 
     /// Position of the first inflated byte of a span.
     pub fn inflated(&self, span: usize) -> u64 {
-        self.spans[span].inflated
+        match &self.parts {
+            Parts::File => 0,
+            Parts::Spans(spans) => spans[span].inflated,
+            Parts::Chunks(chunks) => chunks[span].inflated,
+        }
+    }
+
+    /// Whether the compressed bytes of a span are proven before they are inflated, by [`proves`](Self::proves). If not, what they
+    /// inflate to is: [`resume`](Self::resume) gives an error (`InvalidData`) in place of what is wrong, or instead of the last of
+    /// it if the span has more than 8 MiB.
+    pub fn proves_compressed(&self) -> bool {
+        matches!(self.parts, Parts::Spans(_))
     }
 
     /// Whether these are the compressed bytes of a span.
     pub fn proves(&self, span: usize, bytes: &[u8]) -> bool {
+        let Parts::Spans(spans) = &self.parts else { return true };
         let digest = Algorithm::Sha256.digest(bytes);
-        matches!(digest, oci::Digest::Sha256(hash) if hash == self.spans[span].digest)
+        matches!(digest, oci::Digest::Sha256(hash) if hash == spans[span].digest)
+    }
+
+    /// How many inflated bytes before that of a file tell whether it is where the table says ([`confirms`](Self::confirms)): the
+    /// table may be somebody's whose word is all that there is.
+    pub fn lead(&self) -> u64 {
+        if self.origin == Origin::Soci { BLOCK as u64 } else { 0 }
+    }
+
+    /// Whether the bytes before those of a file say that they are of such a file.
+    pub fn confirms(&self, lead: &[u8], body: &Body) -> bool {
+        let Some(block) = lead.first_chunk() else { return self.lead() == 0 };
+        let is_file = |header: Header<'_>| {
+            matches!(header.kind(), 0 | b'0' | b'7') && header.size().is_ok_and(|size| size == body.stored)
+        };
+        Header::parse(block).is_ok_and(is_file)
     }
 
     /// Inflates from a span on; `compressed` gives the layer's bytes from its first on, and may end wherever another span does.
@@ -186,15 +301,11 @@ impl Toc {
     /// # Errors
     ///
     /// If there is no memory for the decompressor, or the history is damaged.
-    pub fn resume<R: BufRead>(&self, span: usize, compressed: R) -> std::io::Result<Resumed<R>> {
-        Resumed::new(self.compression, &self.spans[span].start, compressed)
-    }
-
-    fn end(&self, span: usize) -> u64 {
-        match self.spans.get(span + 1) {
-            Some(Span { compressed, start: Start::Within { .. }, .. }) => compressed + 1,
-            Some(Span { compressed, start: Start::Afresh, .. }) => *compressed,
-            None => self.size,
+    pub fn resume<R: BufRead>(&self, span: usize, compressed: R) -> std::io::Result<Resumed<'_, R>> {
+        match &self.parts {
+            Parts::File => Resumed::new(Compression::None, &Start::Afresh, compressed),
+            Parts::Spans(spans) => Resumed::new(self.compression, &spans[span].start, compressed),
+            Parts::Chunks(chunks) => Ok(Resumed::of_chunks(self.compression, &chunks[span..], compressed)),
         }
     }
 }
@@ -217,8 +328,8 @@ pub(crate) fn begin_anywhere(bytes: &[u8], most: u64) {
     let (compression, size, spans) = indexer.finish();
     assert_eq!(size, bytes.len() as u64);
     let table = Table { entries: Vec::new(), size: inflated.len() as u64 };
-    let toc = Toc { table, compression, size, spans };
-    for (number, span) in toc.spans.iter().enumerate() {
+    let toc = Toc { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans.clone()) };
+    for (number, span) in spans.iter().enumerate() {
         let part = |range: Range<u64>| range.start as usize..range.end as usize;
         assert!(toc.proves(number, &bytes[part(toc.compressed(number))]));
         let mut rest = Vec::new();

@@ -25,6 +25,7 @@ mod faults;
 mod hoist_server;
 mod http;
 pub mod images;
+pub mod lazy;
 mod listener;
 mod name_server;
 mod network;

@@ -6,7 +6,7 @@ use layer::Kind;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, shown};
+use crate::looking::{self, Reading, shown};
 
 /// What a file may have to be held in memory until it is proven, in bytes.
 const MEMORY: usize = 1 << 20;
@@ -27,10 +27,12 @@ pub(crate) struct Args {
     /// Print bytes as soon as they come: of what is wrong in the end something has been printed then
     #[arg(long)]
     pub(crate) stream: bool,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     for path in &args.paths {
         let found = looked.inside.find(path.as_bytes(), true).await;
         let Spot { path: found, layer, entry } = looked.end(found)?;

@@ -9,7 +9,7 @@ use oci::Platform;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Looked};
+use crate::looking::{self, Looked, Reading};
 use crate::output::Output;
 use crate::place::{Place, Source};
 use crate::progress::Progress;
@@ -52,6 +52,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]
+    pub(crate) reading: Reading,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -63,7 +65,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         let is_near = !matches!(place, Place::Registry(_));
         let source = Source::open(place, context).await?;
         let place = source.place.clone();
-        let opened = looking::open_source(context, source, &platform, Arc::clone(&progress)).await;
+        let opened =
+            looking::open_source(context, source, &platform, args.reading, Arc::clone(&progress)).await;
         let Looked { store, manifest, inside, .. } = opened.inspect_err(|_| progress.end(false))?;
         names.push(place.named(&manifest.digest().into()));
         sides.push(Side { store, manifest, inside, is_near });

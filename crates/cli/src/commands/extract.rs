@@ -10,7 +10,7 @@ use layer::{Kind, Table};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, absolute};
+use crate::looking::{self, Reading, absolute};
 
 /// Copy a file or a directory of an image to this machine, without pulling it (+)
 ///
@@ -28,10 +28,12 @@ pub(crate) struct Args {
     /// Where it goes
     #[arg(value_name = "DEST")]
     pub(crate) dest: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let found = looked.inside.find(args.path.as_bytes(), true).await;
     let spot = looked.end(found)?;
     let path = spot.path.as_slice();

@@ -6,7 +6,7 @@ use oci::Descriptor;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Row, Widths, absolute, printed};
+use crate::looking::{self, Item, Reading, Row, Widths, absolute, printed};
 use crate::output::Output;
 
 /// List the files of an image, without pulling it (+)
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     #[arg(short, long)]
     pub(crate) all: bool,
     #[command(flatten)]
+    pub(crate) reading: Reading,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -49,10 +51,12 @@ pub(crate) struct Drawn {
     /// No deeper than so many levels
     #[arg(short = 'L', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     level: Option<u16>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let layers = looked.inside.layers();
     if let Some(layer) = &args.layer {
         // One that is there more than once is the same everywhere.
@@ -72,7 +76,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;

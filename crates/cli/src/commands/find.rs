@@ -9,7 +9,7 @@ use layer::{Found, Merged, Time};
 use crate::amount::Size;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Row, Widths, shown};
+use crate::looking::{self, Item, Reading, Row, Widths, shown};
 use crate::output::Output;
 
 /// Find files of an image by name, type, size, owner, layer … (+)
@@ -54,6 +54,8 @@ pub(crate) struct Args {
     #[arg(short = '0', long, conflicts_with_all = ["long", "json", "jq"])]
     print0: bool,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -69,7 +71,7 @@ enum Newer {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let inside = &looked.inside;
     // Before anything is read, what may be wrong with the line.
     let layers = args.layer.as_ref().map(|layer| layer.among(inside.layers())).transpose()?;

@@ -11,7 +11,7 @@ use tempfile::SpooledTempFile;
 use crate::amount::Size;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, printed, shown, shown_line};
+use crate::looking::{self, Reading, printed, shown, shown_line};
 use crate::output::Output;
 use crate::ui::Ui;
 
@@ -69,6 +69,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N|DIGEST")]
     layer: Option<LayerChoice>,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -82,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
             binary: args.text,
         },
     )?;
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let inside = &looked.inside;
     let filter = Filter {
         names: args.name,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking;
+use crate::looking::{self, Reading};
 use crate::output::Output;
 
 /// Show an image layer by layer: what made it, how large it is, what of it is wasted (+)
@@ -22,6 +22,8 @@ pub(crate) struct Args {
     /// Instructions as long as they are
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -44,7 +46,7 @@ struct Row {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let instructions = looking::instructions(&looked).await?;
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();

@@ -2,12 +2,12 @@ use std::io;
 
 use image::inside::Known;
 use indicatif::HumanBytes;
-use layer::Toc;
+use layer::{Origin, Toc};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking;
+use crate::looking::{self, Reading};
 use crate::output::Output;
 
 /// Make the tables of contents of an image's layers, and show what they cost (+)
@@ -19,6 +19,8 @@ pub(crate) struct Args {
     /// The image or any other artifact
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -37,12 +39,15 @@ struct Layer {
     /// The kept table, and what of it are the histories with which inflating begins; in bytes.
     table: u64,
     histories: u64,
-    /// Whether it was made just now.
+    /// Whether the layer was read for it just now.
     made: bool,
+    /// Who made it: `hoist`, or whoever made the index that the image has.
+    origin: &'static str,
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
+    looked.inside.prepare().await;
     let known: Vec<Known> =
         (0..looked.inside.layers().len()).map(|layer| looked.inside.known(layer)).collect();
     let tocs = looked.end(looked.inside.tocs().await)?;
@@ -55,6 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         table: if known == Known::File { 0 } else { length(toc) },
         histories: toc.points_size(),
         made: known == Known::Nothing,
+        origin: toc.origin.name(),
     });
     let layers: Vec<Layer> = layers.collect();
     if args.output.wants_json() {
@@ -64,9 +70,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let line = |layer: &Layer| {
         let Layer { digest, entries, spans, .. } = layer;
         let (bytes, inflated, table) = (size(layer.size), size(layer.inflated), size(layer.table));
-        let made = if layer.made { "made" } else { "kept" };
+        let how = match layer.origin {
+            origin if origin != Origin::Layer.name() => format!("of {origin}"),
+            _ if layer.made => "made".to_owned(),
+            _ => "kept".to_owned(),
+        };
         format!(
-            "{digest}  {bytes:>10} of {inflated:>10}  {entries:>7} entries  {spans:>5} spans  {table:>10}  {made}\n"
+            "{digest}  {bytes:>10} of {inflated:>10}  {entries:>7} entries  {spans:>5} spans  {table:>10}  {how}\n"
         )
     };
     context.ui.print(layers.iter().map(line).collect::<String>().as_bytes())

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Row, Widths, absolute};
+use crate::looking::{self, Item, Reading, Row, Widths, absolute};
 use crate::output::Output;
 
 /// Show which layers wrote or removed a path (+)
@@ -21,6 +21,8 @@ pub(crate) struct Args {
     /// The path, from the root
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -39,7 +41,7 @@ struct Step {
 }
 
 pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
-    let looked = looking::open(context, &args.image).await?;
+    let looked = looking::open(context, &args.image, args.reading).await?;
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;

@@ -28,6 +28,7 @@ mod flatten;
 mod guard;
 mod help;
 mod index;
+mod indexes;
 mod inside;
 mod json;
 mod layouts;

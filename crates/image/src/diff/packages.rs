@@ -13,7 +13,7 @@ use super::{apk, dpkg};
 use crate::Error;
 
 /// Longer lists are not read, in bytes.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: u64 = 16 << 20;
 
 /// The directory of lists of one package each, as distroless images have it.
 const SINGLE: &[u8] = b"var/lib/dpkg/status.d";
@@ -87,6 +87,19 @@ impl Manager {
             Self::Apk => apk::packages(text),
         }
     }
+}
+
+/// What each manager's reader makes of a list, whatever pieces it comes in: name, architecture, version.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_any(list: &[u8]) -> Vec<Vec<[String; 3]>> {
+    let read = |manager: Manager| {
+        let read =
+            |capacity| manager.parse(BufReader::with_capacity(capacity, list)).expect("memory does not fail");
+        let packages = read(64 << 10);
+        assert!(packages == read(3));
+        packages.into_iter().map(|package| [package.name, package.architecture, package.version]).collect()
+    };
+    [Manager::Dpkg, Manager::Apk].into_iter().map(read).collect()
 }
 
 /// Compares the lists of all managers.

@@ -32,6 +32,12 @@ pub(super) fn key(layer: &Descriptor) -> (Digest, bool) {
     (layer.digest, layer.media_type.is_layer())
 }
 
+/// Whether all layers are the same.
+pub(super) fn is_same(sides: [&Side; 2]) -> bool {
+    let [a, b] = sides.map(|side| side.inside.layers().iter().map(key));
+    a.eq(b)
+}
+
 impl<'s> Pair<'s> {
     pub(super) fn new(sides: [&'s Side; 2]) -> Self {
         let mut from = HashMap::new();
@@ -51,11 +57,6 @@ impl<'s> Pair<'s> {
         let [a, b] = sides.map(|side| side.inside.layers());
         let shared = a.iter().zip(b).take_while(|(a, b)| key(a) == key(b)).count();
         Self { sides, from, shared }
-    }
-
-    /// Whether all layers are the same.
-    pub(super) fn is_same(&self) -> bool {
-        self.sides.iter().all(|side| side.inside.layers().len() == self.shared)
     }
 
     /// Where a layer of a side is read from.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use layer::{Body, Toc};
+use layer::{Body, Compression, Origin, Toc};
 use oci::Descriptor;
 use tokio::sync::mpsc;
 
@@ -44,10 +44,10 @@ pub(super) enum End {
     Wrong,
 }
 
-/// Whether a span is too long to be held in memory.
+/// Whether a span is too long to be held in memory until it is proven.
 pub(super) fn is_long(toc: &Toc, span: usize) -> bool {
     let compressed = toc.compressed(span);
-    compressed.end - compressed.start > LONG
+    toc.proves_compressed() && compressed.end - compressed.start > LONG
 }
 
 /// Reads files until there is a gap.
@@ -81,7 +81,8 @@ fn near(toc: &Toc, run: &Run) -> Option<(Range<usize>, usize)> {
         if body.stored == 0 {
             return 0..0;
         }
-        toc.cover(body.offset..body.offset.saturating_add(body.stored)).spans
+        let start = body.offset.saturating_sub(toc.lead());
+        toc.cover(start..body.offset.saturating_add(body.stored)).spans
     };
     let mut order = run.order.iter();
     let mut spans = cover(order.next()?);
@@ -102,7 +103,7 @@ fn near(toc: &Toc, run: &Run) -> Option<(Range<usize>, usize)> {
     Some((spans, count))
 }
 
-/// Passes on spans that are proven, each when all of it is there.
+/// Passes on spans, each when all of it is there and proven; or as they come, if what they inflate to is going to be.
 async fn feed_spans(
     looking: &Looking,
     blob: &Descriptor,
@@ -118,8 +119,20 @@ async fn feed_spans(
             let part = content.get(range).unwrap_or_default().to_vec();
             futures_util::stream::iter([Ok(Bytes::from(part))]).boxed()
         }
+        // One frame: what was read for the table is kept.
+        None if toc.compression == Compression::Zstd && toc.spans() == 1 => {
+            looking.whole.read(blob, compressed.clone()).await?
+        }
         None => looking.store.read(blob, compressed.clone()).await?,
     };
+    if !toc.proves_compressed() {
+        while let Some(piece) = stream.next().await {
+            if sender.send(piece?).await.is_err() {
+                return Ok(());
+            }
+        }
+        return Ok(());
+    }
     let mut buffer = BytesMut::new();
     for span in spans.clone() {
         let range = toc.compressed(span);
@@ -171,15 +184,21 @@ fn inflate(
             continue;
         }
         // Files that lie within each other, which no tar has, are read again.
-        let Some(skip) = body.offset.checked_sub(at) else { break };
-        let skipped = io::copy(&mut (&mut inflated).take(skip), &mut io::sink());
+        let Some(skip) = body.offset.checked_sub(at + toc.lead()) else { break };
+        let before = before(&mut inflated, skip, toc.lead());
+        if before.as_ref().is_ok_and(|lead| !toc.confirms(lead, body)) {
+            run.order.drain(..done);
+            return Ok((End::Wrong, run));
+        }
+        let has_begun = before.is_ok();
         let mut stored = Counted { reader: (&mut inflated).take(body.stored), count: 0, failed: false };
-        let outcome = match skipped {
-            Ok(skipped) if skipped == skip => (run.read)(*index, &mut stored),
-            Ok(_) => Err(Error::Body { source: io::ErrorKind::UnexpectedEof.into() }),
+        let outcome = match before {
+            Ok(_) => (run.read)(*index, &mut stored),
             Err(source) => Err(Error::Body { source }),
         };
-        if (outcome.is_err() || stored.failed) && wrong.load(Ordering::Relaxed) {
+        // What an index of others leads to is what it says, or the index is wrong.
+        let is_unproven = toc.origin != Origin::Layer && (stored.failed || !has_begun);
+        if is_unproven || (outcome.is_err() || stored.failed) && wrong.load(Ordering::Relaxed) {
             run.order.drain(..done);
             return Ok((End::Wrong, run));
         }
@@ -189,6 +208,18 @@ fn inflate(
     }
     run.order.drain(..done);
     Ok((if run.order.is_empty() { End::Done } else { End::More }, run))
+}
+
+/// Passes over so many bytes, and gives so many behind them.
+fn before(inflated: &mut impl Read, skip: u64, lead: u64) -> io::Result<Vec<u8>> {
+    let skipped = io::copy(&mut inflated.take(skip), &mut io::sink())?;
+    let mut read = Vec::new();
+    inflated.take(lead).read_to_end(&mut read)?;
+    if (skipped, read.len() as u64) == (skip, lead) {
+        Ok(read)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Reads the files at the front that have no bytes.

@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use layer::Decoder;
 use oci::Descriptor;
+use store::Store;
 
 use super::Looking;
 use super::run::Run;
@@ -11,7 +12,13 @@ use crate::Error;
 use crate::feed::{self, Feed, fill};
 
 /// Inflates a layer into a temporary file, and reads files of it when all has proved right. What is one file is not inflated.
-pub(super) async fn read(looking: &Looking, blob: &Descriptor, is_tar: bool, run: Run) -> Result<(), Error> {
+pub(super) async fn read(
+    looking: &Looking,
+    store: &dyn Store,
+    blob: &Descriptor,
+    is_tar: bool,
+    run: Run,
+) -> Result<(), Error> {
     let (sender, feed) = feed::pair();
     let (folder, limit) = (looking.spool_folder.clone(), looking.spool_limit);
     let spool = tokio::task::spawn_blocking(move || {
@@ -26,7 +33,7 @@ pub(super) async fn read(looking: &Looking, blob: &Descriptor, is_tar: bool, run
         }
         file.into_inner().map_err(|error| failed(error.into_error()))
     });
-    let filled = fill(&*looking.store, blob, sender, &*looking.observer, || false).await;
+    let filled = fill(store, blob, sender, &*looking.observer, || false).await;
     let spooled = spool.await?;
     filled?;
     let mut file = spooled?;

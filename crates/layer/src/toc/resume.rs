@@ -5,7 +5,8 @@ use std::io::{self, BufRead, Chain, Cursor, ErrorKind, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{Start, align};
+use super::chunk::{Chunk, Chunks};
+use super::{ALL, Start, align};
 use crate::Compression;
 use crate::gzip::Gzip;
 
@@ -13,9 +14,10 @@ use crate::gzip::Gzip;
 const TRAILER: usize = 8;
 
 /// The inflated bytes of a layer from a span on. Where the compressed bytes end, so does this, be it within a stream or not.
-pub struct Resumed<R: BufRead>(State<R>);
+pub struct Resumed<'a, R: BufRead>(State<'a, R>);
 
-enum State<R: BufRead> {
+enum State<'a, R: BufRead> {
+    Chunks(Box<Chunks<'a, R>>),
     Plain(R),
     Zstd(zstd::stream::read::Decoder<'static, R>),
     Gzip(Gzip<R>),
@@ -34,7 +36,11 @@ struct Within<R> {
     history: usize,
 }
 
-impl<R: BufRead> Resumed<R> {
+impl<'a, R: BufRead> Resumed<'a, R> {
+    pub(super) fn of_chunks(compression: Compression, chunks: &'a [Chunk], reader: R) -> Self {
+        Self(State::Chunks(Box::new(Chunks::new(compression, chunks, reader))))
+    }
+
     pub(super) fn new(compression: Compression, start: &Start, mut reader: R) -> io::Result<Self> {
         Ok(Self(match (start, compression) {
             (Start::Afresh, Compression::None) => State::Plain(reader),
@@ -44,9 +50,13 @@ impl<R: BufRead> Resumed<R> {
             }
             (Start::Within { bits, window }, _) => {
                 let history = window.history()?;
-                let mut first = [0];
-                reader.read_exact(&mut first)?;
-                let before = align::before(&history, *bits, first[0]);
+                let before = if *bits == ALL {
+                    align::before(&history, 0, 0)
+                } else {
+                    let mut first = [0];
+                    reader.read_exact(&mut first)?;
+                    align::before(&history, *bits, first[0])
+                };
                 State::Within(Within {
                     inflate: Box::new(Decompress::new(false)),
                     reader: Cursor::new(before).chain(reader),
@@ -57,13 +67,14 @@ impl<R: BufRead> Resumed<R> {
     }
 }
 
-impl<R: BufRead> Read for Resumed<R> {
+impl<R: BufRead> Read for Resumed<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
         loop {
             match &mut self.0 {
+                State::Chunks(chunks) => return chunks.read(out),
                 State::Plain(reader) => return reader.read(out),
                 State::Zstd(reader) => return cut_is_end(reader.read(out)),
                 State::Gzip(reader) => return cut_is_end(reader.read(out)),
@@ -90,7 +101,7 @@ impl<R: BufRead> Read for Resumed<R> {
     }
 }
 
-impl<R: BufRead> Resumed<R> {
+impl<R: BufRead> Resumed<'_, R> {
     fn take_trailer(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, State::Ended) {
             State::Within(within) => State::Trailer(within.reader, TRAILER),
@@ -149,7 +160,7 @@ fn cut_is_end(outcome: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-impl<R: BufRead> fmt::Debug for Resumed<R> {
+impl<R: BufRead> fmt::Debug for Resumed<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resumed").finish_non_exhaustive()
     }

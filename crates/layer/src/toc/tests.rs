@@ -14,7 +14,7 @@ use crate::{Encoder, Encoding, Metadata, TarWriter};
 const CLOSE: Spacing = Spacing { afresh: 512, within: 2048, within_inflated: 8192, percent: 10_000 };
 
 /// Bytes that compress like text, like noise or like zeros, piece by piece.
-fn content(pieces: &[(u8, u16)]) -> Vec<u8> {
+pub(crate) fn content(pieces: &[(u8, u16)]) -> Vec<u8> {
     let mut state = 7_u64;
     let mut next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -31,14 +31,14 @@ fn content(pieces: &[(u8, u16)]) -> Vec<u8> {
     content
 }
 
-fn tar(content: &[u8]) -> Vec<u8> {
+pub(crate) fn tar(content: &[u8]) -> Vec<u8> {
     let mut tar = TarWriter::new(Vec::new());
     tar.file(b"content", &Metadata::new(0o644), content.len() as u64, content).unwrap();
     tar.finish().unwrap()
 }
 
 /// A layer in the way of this number.
-fn compress(way: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(way: u8, bytes: &[u8]) -> Vec<u8> {
     let gzip = |bytes: &[u8], level| {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(level));
         encoder.write_all(bytes).unwrap();
@@ -70,6 +70,11 @@ fn compress(way: u8, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The table of a layer with spans that are close.
+pub(crate) fn close(layer: &[u8]) -> Toc {
+    Toc::spaced(layer, std::io::sink(), Limits::default(), CLOSE).unwrap()
+}
+
 fn bytes_of(toc: &Toc) -> Vec<u8> {
     let mut bytes = Vec::new();
     toc.write(&mut bytes).unwrap();
@@ -83,7 +88,7 @@ fn open(bytes: &[u8]) -> Result<Toc, TocError> {
 }
 
 /// A part of a layer, from the spans that have it, which are proven.
-fn part(toc: &Toc, layer: &[u8], range: Range<u64>) -> Vec<u8> {
+pub(crate) fn part(toc: &Toc, layer: &[u8], range: Range<u64>) -> Vec<u8> {
     let slice = |range: Range<u64>| &layer[range.start as usize..range.end as usize];
     let cover = toc.cover(range.clone());
     for span in cover.spans.clone() {
@@ -140,7 +145,7 @@ fn layers_of_all_ways_have_spans() {
         tar(&content(&[(0, 60_000), (1, 30_000), (0, 60_000), (2, 60_000), (0, 60_000)].repeat(4)));
     for way in 0..=17 {
         let layer = compress(way, &inflated);
-        let toc = Toc::spaced(&layer[..], std::io::sink(), Limits::default(), CLOSE).unwrap();
+        let toc = close(&layer);
         // One frame of zstd cannot be cut, nor one block of deflate, which is all that zlib-rs makes at level 1.
         assert!(
             if [1, 12].contains(&way) { toc.spans() == 1 } else { toc.spans() > 4 },
@@ -148,7 +153,7 @@ fn layers_of_all_ways_have_spans() {
             toc.spans()
         );
         for span in 0..toc.spans() {
-            let (from, to) = (toc.spans[span].inflated, inflated.len() as u64);
+            let (from, to) = (toc.inflated(span), inflated.len() as u64);
             assert!(part(&toc, &layer, from..to) == inflated[from as usize..], "way {way}, span {span}");
         }
     }
@@ -157,7 +162,7 @@ fn layers_of_all_ways_have_spans() {
 #[test]
 fn damage_is_noticed() {
     let layer = compress(6, &tar(&content(&[(0, 60_000); 10])));
-    let toc = Toc::spaced(&layer[..], std::io::sink(), Limits::default(), CLOSE).unwrap();
+    let toc = close(&layer);
     let range = toc.compressed(2);
     let mut part = layer[range.start as usize..range.end as usize].to_vec();
     assert!(toc.proves(2, &part));

@@ -19,7 +19,7 @@ const HELD: u64 = 1 << 20;
 
 /// At most 32 KiB of inflated bytes, compressed.
 #[derive(Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     place: Place,
     length: u32,
     hash: [u8; 32],
@@ -39,7 +39,7 @@ impl Window {
     }
 
     /// What is behind, at most 32 KiB.
-    pub(super) fn history(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn history(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::decompress(&self.bytes()?, WINDOW)
     }
 
@@ -87,7 +87,7 @@ impl fmt::Debug for Window {
 
 /// The windows of a layer that is being read.
 #[derive(Default)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     /// Bytes of all so far.
     size: u64,
     count: u64,
@@ -106,7 +106,7 @@ impl Windows {
         self.size.checked_div(self.count).unwrap_or(WINDOW as u64 / 2)
     }
 
-    pub(super) fn add(&mut self, history: &[u8]) -> io::Result<Window> {
+    pub(crate) fn add(&mut self, history: &[u8]) -> io::Result<Window> {
         let bytes = zstd::bulk::compress(history, LEVEL)?;
         // A little more than 32 KiB at most.
         let (length, hash) = (u32::try_from(bytes.len()).unwrap_or(u32::MAX), hash(&bytes));

@@ -372,7 +372,8 @@ fn limits() {
         let entry = [record, header(b'0', b"a", 0)].concat();
         let endless = Endless { bytes: &entry, at: 0 };
         let limit = 100_000;
-        let error = Table::scan(endless, io::sink(), Limits { memory: limit }).unwrap_err();
+        let error =
+            Table::scan(endless, io::sink(), Limits { memory: limit, ..Limits::default() }).unwrap_err();
         assert!(matches!(error, Error::Limit { limit: 100_000 }), "{error}");
     }
 }

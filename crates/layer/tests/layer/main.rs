@@ -7,6 +7,7 @@ mod changes;
 mod decoder;
 mod encoder;
 mod hostile;
+mod indexes;
 mod merge;
 mod oracle;
 mod programs;
