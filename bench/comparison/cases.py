@@ -257,6 +257,8 @@ INSIDE = (
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}"),
     inside("cat-newest", "`cat` of a file that the newest layers have, for the first time",
            f"cat {AMD64} /usr/share/doc/INDEX", f"export {AMD64} - | tar xO usr/share/doc/INDEX"),
+    inside("cat-newest-root", "`cat` of a file in the root that the newest layers have, for the first time",
+           f"cat {AMD64} /docker-entrypoint.sh", f"export {AMD64} - | tar xO docker-entrypoint.sh"),
     inside("cat-again", "`cat` of a file, for the second time",
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}", filled=True),
     inside("files-first", "`files`, for the first time; crane: `export | tar t`",

@@ -1,4 +1,4 @@
-"""Images of a certain shape, as OCI layouts: layers that cannot be compressed, always with the same bytes."""
+"""Images of a certain shape, as OCI layouts, always with the same bytes; most have layers that cannot be compressed."""
 
 import hashlib
 import itertools
@@ -8,6 +8,8 @@ import random
 import shutil
 import tarfile
 import zlib
+
+from . import system
 
 MIB = 1 << 20
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -36,15 +38,19 @@ class Layout:
         member = tarfile.TarInfo(f"data/{seed}")
         member.size = size
         tail = -size % 512 + 1024  # the padding of the last block, and the end of the archive (two empty blocks)
-        plain, packed, gzip = hashlib.sha256(), hashlib.sha256(), zlib.compressobj(0, wbits=31)
+        pieces = (numbers.randbytes(min(MIB, size - at)) for at in range(0, size, MIB))
+        return self.packed(itertools.chain([member.tobuf()], pieces, [bytes(tail)]), 0)
+
+    def packed(self, archive, level):
+        """A layer of an archive that comes in pieces, compressed so well: its descriptor and its diff ID."""
+        plain, packed, gzip = hashlib.sha256(), hashlib.sha256(), zlib.compressobj(level, wbits=31)
         file = os.path.join(self.path, "layer")
         with open(file, "wb") as f:
             def write(data):
                 packed.update(data)
                 f.write(data)
 
-            pieces = (numbers.randbytes(min(MIB, size - at)) for at in range(0, size, MIB))
-            for piece in itertools.chain([member.tobuf()], pieces, [bytes(tail)]):
+            for piece in archive:
                 plain.update(piece)
                 write(gzip.compress(piece))
             write(gzip.flush())
@@ -86,6 +92,14 @@ def tags(count):
     return make
 
 
+def files(layout):
+    """Makes images of many files: `latest`; `changed`, whose newest layer is another; `lone`, which has only that one."""
+    *below, newest, other = [layout.packed(layer, 1) for layer in system.layers()]
+    layout.image("latest", [*below, newest])
+    layout.image("changed", [*below, other])
+    layout.image("lone", [other])
+
+
 SHAPES = {
     "large": of_sizes([2048 * MIB]),
     "layers": of_sizes([100_000] * 200),
@@ -94,6 +108,7 @@ SHAPES = {
     "mixed": of_sizes([64 * MIB, 32 * MIB, 32 * MIB, *[12 * MIB] * 6, *[3 * MIB] * 8, *[200_000] * 8]),
     "alike": of_sizes([3 * MIB] * 240),
     "huge": of_sizes([10 * 1024 * MIB]),
+    "files": files,
 }
 
 

@@ -1,6 +1,6 @@
 //! Results as JSON, for programs: `--json` and `--jq`.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 use crate::jq::Expression;
@@ -32,9 +32,26 @@ impl Output {
 
     /// Prints the result as JSON.
     pub(crate) fn print(&self, ui: &Ui, document: &impl Serialize) -> Result<(), Failure> {
+        if self.filter.jq.is_none() && !ui.is_coloured() {
+            return ui.stream_json(document);
+        }
         let mut text = serde_json::to_vec_pretty(document).map_err(Failure::new)?;
         text.push(b'\n');
         self.filter.print(ui, &text)
+    }
+}
+
+/// A list that is made as it is written: a large image has many files.
+pub(crate) struct Each<F>(pub(crate) F);
+
+impl<F, I> Serialize for Each<F>
+where
+    F: Fn() -> I,
+    I: IntoIterator,
+    I::Item: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
     }
 }
 

@@ -1,16 +1,20 @@
 //! The only place that prints. Results go to standard output, exact to the byte; everything else to standard error.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstream::ColorChoice;
 use indicatif::MultiProgress;
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::json;
 use crate::progress::{Choice, Document, Shown};
+
+/// What is written at a time of a result that comes in small pieces, in bytes.
+const BUFFER: usize = 64 << 10;
 
 /// Where output goes, and how it looks there.
 #[derive(Clone)]
@@ -99,6 +103,19 @@ impl Ui {
     /// Prints a JSON document: for people with colour and a line end, for programs as it is.
     pub(crate) fn json(&self, document: &[u8]) -> Result<(), Failure> {
         if self.out_colour { self.print(&json::coloured(document)) } else { self.print(document) }
+    }
+
+    /// Whether results have colours.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.out_colour
+    }
+
+    /// Prints a JSON document without colours, piece by piece.
+    pub(crate) fn stream_json(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(BUFFER, self.writer()?);
+        let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
+        let written = written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        written.map_err(|error| Failure::output(&error))
     }
 
     /// Standard output for much data, unbuffered.

@@ -22,7 +22,7 @@ use store::Store;
 
 pub use aspect::Aspect;
 pub use config::Setting;
-pub use files::{FileChange, How, State};
+pub use files::{FileChange, How, Listed, State};
 pub use layers::{Download, Layers};
 pub use packages::{Manager, PackageChange, Packages};
 pub use privilege::{Privilege, Turn};
@@ -145,7 +145,7 @@ async fn compare(
     how: &Diff,
     mut found: Difference,
 ) -> Result<Difference, Error> {
-    found.files = files::changes(pair, tables.first, views, below, how.ignores_times).await?;
+    found.files = files::changes(pair, tables, views, below, how.ignores_times).await?;
     if !how.files_only {
         found.packages = packages::changes(pair, tables.first, views).await?;
     }

@@ -161,7 +161,7 @@ impl Inside {
     /// Gets those tables of contents that others have made: then what is [`known`](Self::known) is all that can be without reading a
     /// layer.
     pub async fn prepare(&self) {
-        let unknown = (0..self.layers.len()).filter(|layer| self.known(*layer) == Known::Nothing);
+        let unknown = (0..self.layers.len()).filter(|layer| !self.is_kept(*layer));
         self.look(unknown.collect()).await;
     }
 
@@ -261,9 +261,10 @@ impl Inside {
     pub async fn read(
         &self,
         layer: usize,
-        bodies: Vec<Body>,
+        bodies: impl Into<Arc<[Body]>>,
         read: impl FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        let bodies = bodies.into();
         let toc = self.toc(layer).await?;
         let blob = &self.layers[layer];
         let mut order: Vec<usize> = (0..bodies.len()).collect();
@@ -273,7 +274,7 @@ impl Inside {
             spans.any(|span| run::is_long(&toc, span))
         };
         let is_whole = toc.is_of_file() || bodies.iter().any(is_long);
-        let mut left = Run { bodies: Arc::from(bodies), order, read: Box::new(read) };
+        let mut left = Run { bodies, order, read: Box::new(read) };
         let (looking, is_tar) = (&self.looking, !toc.is_of_file());
         if is_whole {
             let store = if is_tar { &looking.whole } else { &looking.store };
@@ -315,8 +316,8 @@ impl Inside {
         scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
     }
 
-    /// Whether a table is kept, whatever it is worth.
-    fn is_kept(&self, layer: usize) -> bool {
+    /// Whether a table is kept, whatever it is worth: it is not opened.
+    pub(crate) fn is_kept(&self, layer: usize) -> bool {
         let digest = &self.layers[layer].digest;
         self.all_known().contains_key(digest)
             || self.looking.tables.as_ref().is_some_and(|tables| tables.has(digest))
@@ -364,16 +365,14 @@ impl Inside {
         toc
     }
 
-    /// Keeps a table under a digest; from then on what of it is large stays in the file.
+    /// Keeps a table under a digest.
     fn remember(&self, layer: &Descriptor, digest: &Digest, toc: Toc) -> Arc<Toc> {
-        let kept = self.looking.tables.as_ref().and_then(|tables| {
-            if let Err(error) = tables.put(digest, |out| toc.write(out)) {
-                self.looking.observer.event(&Event::Uncached(&error.to_string()));
-                return None;
-            }
-            Toc::open(tables.get(digest)?).ok().filter(|kept| *kept == toc)
-        });
-        self.know(layer, kept.unwrap_or(toc))
+        if let Some(tables) = &self.looking.tables
+            && let Err(error) = tables.put(digest, |out| toc.write(out))
+        {
+            self.looking.observer.event(&Event::Uncached(&error.to_string()));
+        }
+        self.know(layer, toc)
     }
 
     fn forget(&self, layer: &Descriptor) {

@@ -56,6 +56,7 @@ impl Table {
         while let Some(entry) = scanner.entry()? {
             entries.push(entry);
         }
+        entries.shrink_to_fit();
         Ok(Self { entries, size: scanner.finish()? })
     }
 }

@@ -274,11 +274,12 @@ impl Toc {
         matches!(self.parts, Parts::Spans(_))
     }
 
-    /// Whether these are the compressed bytes of a span.
-    pub fn proves(&self, span: usize, bytes: &[u8]) -> bool {
+    /// Whether these are the compressed bytes of a span, in any pieces.
+    pub fn proves<'b>(&self, span: usize, pieces: impl IntoIterator<Item = &'b [u8]>) -> bool {
         let Parts::Spans(spans) = &self.parts else { return true };
-        let digest = Algorithm::Sha256.digest(bytes);
-        matches!(digest, oci::Digest::Sha256(hash) if hash == spans[span].digest)
+        let mut hasher = Algorithm::Sha256.hasher();
+        pieces.into_iter().for_each(|piece| hasher.update(piece));
+        matches!(hasher.finish(), oci::Digest::Sha256(hash) if hash == spans[span].digest)
     }
 
     /// How many inflated bytes before that of a file tell whether it is where the table says ([`confirms`](Self::confirms)): the
@@ -331,7 +332,7 @@ pub(crate) fn begin_anywhere(bytes: &[u8], most: u64) {
     let toc = Toc { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans.clone()) };
     for (number, span) in spans.iter().enumerate() {
         let part = |range: Range<u64>| range.start as usize..range.end as usize;
-        assert!(toc.proves(number, &bytes[part(toc.compressed(number))]));
+        assert!(toc.proves(number, [&bytes[part(toc.compressed(number))]]));
         let mut rest = Vec::new();
         let resumed = toc.resume(number, &bytes[part(span.compressed..size)]);
         resumed.and_then(|mut resumed| resumed.read_to_end(&mut rest)).expect("it could be read before");

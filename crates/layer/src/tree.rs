@@ -85,9 +85,16 @@ impl<'a> Tree<'a> {
     /// A tree for so many entries, empty.
     pub(crate) fn new(entries: usize) -> Self {
         let limit = entries.saturating_mul(2).saturating_add(IMPLICIT);
-        let mut tree = Self { nodes: Vec::new(), limit, walked: 0, guessed: false };
+        // Nearly each has a node, and growing would take as much again.
+        let nodes = Vec::with_capacity(entries.saturating_add(1));
+        let mut tree = Self { nodes, limit, walked: 0, guessed: false };
         tree.nodes.push(Node::new(&[], ROOT, 0));
         tree
+    }
+
+    /// How many nodes there are, those among them that nothing leads to.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// What the node has its content from; `None` for an implicit directory.

@@ -6,8 +6,8 @@ use oci::Descriptor;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Reading, Row, Widths, absolute, printed};
-use crate::output::Output;
+use crate::looking::{self, Reading, Row, Widths, absolute, printed};
+use crate::output::{Each, Output};
 
 /// List the files of an image, without pulling it (+)
 ///
@@ -142,7 +142,7 @@ fn everything<'a>(tables: &[&'a Table], merged: &Merged<'_>, path: &[u8]) -> Vec
 
 fn print(context: &Context, args: &Args, layers: &[Descriptor], rows: &[Row<'_>]) -> Result<(), Failure> {
     if args.output.wants_json() {
-        let items: Vec<Item> = rows.iter().map(|row| row.item(layers)).collect();
+        let items = Each(|| rows.iter().map(|row| row.item(layers)));
         return args.output.print(&context.ui, &items);
     }
     let widths = if args.long { Widths::of(rows) } else { Widths::default() };

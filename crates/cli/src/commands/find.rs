@@ -9,8 +9,8 @@ use layer::{Found, Merged, Time};
 use crate::amount::Size;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::looking::{self, Item, Reading, Row, Widths, shown};
-use crate::output::Output;
+use crate::looking::{self, Reading, Row, Widths, shown};
+use crate::output::{Each, Output};
 
 /// Find files of an image by name, type, size, owner, layer … (+)
 ///
@@ -94,7 +94,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let nodes = merged.nodes.iter().filter(|node| filter.takes(node));
     let rows: Vec<Row<'_>> = nodes.map(|node| Row::node(&merged, node)).collect();
     if args.output.wants_json() {
-        let items: Vec<Item> = rows.iter().map(|row| row.item(inside.layers())).collect();
+        let items = Each(|| rows.iter().map(|row| row.item(inside.layers())));
         return args.output.print(&context.ui, &items);
     }
     let mut out = BufWriter::new(context.ui.writer()?);

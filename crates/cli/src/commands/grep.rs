@@ -3,8 +3,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::Error;
-use image::inside::{self, End, Filter, Glob, How, LayerChoice, Pattern, Seen};
-use layer::Found;
+use image::inside::{self, End, Filter, Glob, How, LayerChoice, Pattern, Seen, Target};
+use layer::{Found, Toc};
 use serde::Serialize;
 use tempfile::SpooledTempFile;
 
@@ -93,19 +93,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         ..Filter::default()
     };
     let tocs = looked.end(inside.tocs().await)?;
-    let tables: Vec<_> = tocs.iter().map(|toc| &toc.table).collect();
-    let merged = layer::merge(&tables).map_err(Error::Merge)?;
-    let mut nodes = Vec::new();
-    if args.paths.is_empty() {
-        nodes.extend(&merged.nodes);
-    }
-    for path in &args.paths {
-        nodes.extend(match merged.find(path.as_bytes(), true).map_err(Error::Path)? {
-            Found::Node(index) => merged.below(&merged.nodes[index].path),
-            Found::Directory(path) => merged.below(&path),
-        });
-    }
-    let targets = inside::targets(nodes.into_iter().filter(|node| filter.takes(node)));
+    let targets = targets(&tocs, &args.paths, &filter)?;
+    drop(tocs);
     let form = match (args.files_with_matches, args.count) {
         (true, _) => Form::Files,
         (_, true) => Form::Counts,
@@ -133,6 +122,23 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         args.output.print(&context.ui, found)?;
     }
     if printer.any { Ok(()) } else { Err(Failure::Silent) }
+}
+
+/// The files at and below some paths, or all, that a filter takes.
+fn targets(tocs: &[Arc<Toc>], paths: &[String], filter: &Filter) -> Result<Vec<Target>, Failure> {
+    let tables: Vec<_> = tocs.iter().map(|toc| &toc.table).collect();
+    let merged = layer::merge(&tables).map_err(Error::Merge)?;
+    let mut nodes = Vec::new();
+    if paths.is_empty() {
+        nodes.extend(&merged.nodes);
+    }
+    for path in paths {
+        nodes.extend(match merged.find(path.as_bytes(), true).map_err(Error::Path)? {
+            Found::Node(index) => merged.below(&merged.nodes[index].path),
+            Found::Directory(path) => merged.below(&path),
+        });
+    }
+    Ok(inside::targets(nodes.into_iter().filter(|node| filter.takes(node))))
 }
 
 /// What is printed.

@@ -1,12 +1,15 @@
 //! Files that are different.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use layer::{Above, Entry, Kind, Node, Seen, is_within, path_order};
+use layer::{Above, Entry, Kind, Node, Seen, Toc, is_within, path_order};
 
 use super::aspect::{Aspect, aspects};
 use super::content::{Content, different};
-use super::tables::Pair;
+use super::tables::{Pair, Tables};
 use crate::Error;
 
 /// A path at which the images are different, or may be.
@@ -53,17 +56,54 @@ impl How {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// This; a hard link only where it leads to what was not read.
-    There(Box<Entry>),
+    There(Listed),
     /// Nothing.
     Absent,
     /// What the layers have that were not read, if they have anything.
     Unread,
 }
 
+/// An entry, where it is in its table: of a large image there are many.
+#[derive(Clone)]
+pub struct Listed {
+    toc: Arc<Toc>,
+    index: usize,
+}
+
+impl Deref for Listed {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.toc.table.entries[self.index]
+    }
+}
+
+impl PartialEq for Listed {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Listed {}
+
+impl fmt::Debug for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 impl State {
-    fn of(seen: Seen<'_, '_>) -> Self {
+    /// What is seen in an image with these tables, of which the nodes are.
+    fn of(seen: Seen<'_, '_>, tocs: &[Arc<Toc>]) -> Self {
         match seen {
-            Seen::Node(node) => Self::There(Box::new(node.entry.clone())),
+            Seen::Node(node) => {
+                let toc = &tocs[node.layer];
+                match toc.table.entries.element_offset(node.entry) {
+                    Some(index) => Self::There(Listed { toc: Arc::clone(toc), index }),
+                    // Nodes are of these tables.
+                    None => Self::Unread,
+                }
+            }
             Seen::Gone => Self::Absent,
             Seen::Below => Self::Unread,
         }
@@ -87,11 +127,13 @@ pub(super) fn content(pair: &Pair<'_>, side: usize, first: usize, node: &Node<'_
 /// Compares what is in and below some paths, or all.
 pub(super) async fn changes(
     pair: &Pair<'_>,
-    first: usize,
+    Tables { first, tocs }: &Tables,
     [a, b]: &[Above<'_>; 2],
     below: Option<&[Vec<u8>]>,
     ignores_times: bool,
 ) -> Result<Vec<FileChange>, Error> {
+    let one_sided = |path: &[u8], old, new| one_sided(path, [old, new], tocs);
+    let changed = |old, new, aspects| changed(old, new, aspects, tocs);
     let mut found = Vec::new();
     // Paths that have the same header, or another, and contents that have to be read.
     let (mut paths, mut contents) = (Vec::new(), Vec::new());
@@ -106,7 +148,7 @@ pub(super) async fn changes(
             continue;
         }
         let mut aspects = aspects(old.entry, new.entry, ignores_times);
-        match (content(pair, 0, first, old), content(pair, 1, first, new)) {
+        match (content(pair, 0, *first, old), content(pair, 1, *first, new)) {
             (Some(was), Some(is)) if !aspects.contains(&Aspect::Content) && !was.is(&is) => {
                 if pair.is_one_file(was.layer, is.layer) {
                     aspects.push(Aspect::Content);
@@ -152,24 +194,30 @@ fn is_wanted(path: &[u8], below: Option<&[Vec<u8>]>) -> bool {
     below.is_none_or(|below| below.iter().any(|directory| is_within(path, directory)))
 }
 
-fn changed(old: &Node<'_>, new: &Node<'_>, aspects: Vec<Aspect>) -> Option<FileChange> {
+fn changed(
+    old: &Node<'_>,
+    new: &Node<'_>,
+    aspects: Vec<Aspect>,
+    tocs: &[Vec<Arc<Toc>>; 2],
+) -> Option<FileChange> {
     let change = |aspects| FileChange {
         path: old.path.to_vec(),
         how: How::Changed,
-        old: State::of(Seen::Node(old)),
-        new: State::of(Seen::Node(new)),
+        old: State::of(Seen::Node(old), &tocs[0]),
+        new: State::of(Seen::Node(new), &tocs[1]),
         aspects,
     };
     (!aspects.is_empty()).then(|| change(aspects))
 }
 
-fn one_sided(path: &[u8], old: Seen<'_, '_>, new: Seen<'_, '_>) -> FileChange {
+fn one_sided(path: &[u8], [old, new]: [Seen<'_, '_>; 2], tocs: &[Vec<Arc<Toc>>; 2]) -> FileChange {
     let how = match (&old, &new) {
         (Seen::Gone, Seen::Node(_)) => How::Added,
         (Seen::Node(_), Seen::Gone) => How::Removed,
         _ => How::Unclear,
     };
-    FileChange { path: path.to_vec(), how, old: State::of(old), new: State::of(new), aspects: Vec::new() }
+    let (old, new) = (State::of(old, &tocs[0]), State::of(new, &tocs[1]));
+    FileChange { path: path.to_vec(), how, old, new, aspects: Vec::new() }
 }
 
 /// Where one image hides what layers that were not read may have, and the other does not.

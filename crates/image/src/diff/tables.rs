@@ -24,7 +24,7 @@ pub(super) struct Pair<'s> {
 pub(super) struct Tables {
     /// How many are not there.
     pub(super) first: usize,
-    tocs: [Vec<Arc<Toc>>; 2],
+    pub(super) tocs: [Vec<Arc<Toc>>; 2],
 }
 
 /// What lies in a layer, wherever the layer is.
@@ -45,8 +45,8 @@ impl<'s> Pair<'s> {
             |side: usize| sides[side].inside.layers().iter().enumerate().map(move |layer| (side, layer));
         // What costs least: a table that is known, then a place on this machine.
         let cost = |(side, layer): (usize, usize)| {
-            let unknown = sides[side].inside.known(layer) == Known::Nothing;
-            (unknown, !sides[side].is_near)
+            // Each side would have a copy of its own of what it opens.
+            (!sides[side].inside.is_kept(layer), !sides[side].is_near)
         };
         for (side, (layer, blob)) in all(0).chain(all(1)) {
             let best = from.entry(key(blob)).or_insert((side, layer));

@@ -1,6 +1,6 @@
 //! Files and directories of an image, written to this machine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use layer::{Body, Kind, Merged, Metadata, Node, Time};
+use layer::{Body, Kind, Merged, Metadata, Time};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 use super::{Inside, Spot, expand};
@@ -31,11 +31,19 @@ pub struct Extracted {
     pub left_out: usize,
 }
 
-/// A file whose content is to come.
+/// Files of a layer whose contents are to come.
+#[derive(Default)]
 struct Pending {
-    path: PathBuf,
-    body: Body,
-    metadata: Metadata,
+    bodies: Vec<Body>,
+    /// Where each goes, below what is being made; and what it gets when it is there.
+    places: Vec<(Box<[u8]>, Finish)>,
+}
+
+/// What a file or directory gets at the end.
+#[derive(Clone, Copy)]
+struct Finish {
+    mode: u32,
+    mtime: Time,
 }
 
 impl Inside {
@@ -49,18 +57,19 @@ impl Inside {
     /// [`Error::Extract`], and those of [`read`](Self::read).
     pub async fn extract(&self, merged: &Merged<'_>, path: &[u8], to: &Path) -> Result<Extracted, Error> {
         let mut extracted = Extracted::default();
-        let mut pending: HashMap<usize, Vec<Pending>> = HashMap::new();
+        let mut pending: HashMap<usize, Pending> = HashMap::new();
         // The first of several names, and the others, which follow when it has its content.
         let mut firsts: HashMap<usize, PathBuf> = HashMap::new();
         let mut hard: Vec<(PathBuf, PathBuf)> = Vec::new();
-        let mut directories: Vec<(PathBuf, Metadata)> = Vec::new();
+        let mut directories: Vec<(PathBuf, Finish)> = Vec::new();
         let nodes = merged.below(path);
+        let linked: HashSet<usize> = nodes.iter().filter_map(|node| node.link).collect();
         let offset = nodes.first().map_or(0, |first| merged.at(&first.path).unwrap_or(0));
         if nodes.first().is_none_or(|first| *first.path != *path) {
             make_unnamed(to)?;
         }
         for (index, node) in nodes.iter().enumerate() {
-            let own = destination(to, path, &node.path);
+            let own = destination(to, relative(path, &node.path));
             // A directory that no layer names has its children made for it.
             if let Some(parent) = own.parent().filter(|_| own != to) {
                 make_parents(parent, to)?;
@@ -70,7 +79,7 @@ impl Inside {
                 Kind::Directory => {
                     make_directory(&own)?;
                     extracted.directories += 1;
-                    directories.push((own, node.entry.metadata.clone()));
+                    directories.push((own, Finish::of(&node.entry.metadata)));
                 }
                 Kind::Symlink(target) => {
                     let made = make_link(target, &own, node.entry.metadata.mtime);
@@ -83,23 +92,29 @@ impl Inside {
                         hard.push((first.clone(), own));
                         continue;
                     }
-                    firsts.insert(place, own.clone());
+                    if linked.contains(&place) {
+                        firsts.insert(place, own);
+                    }
                     extracted.bytes += body.size;
-                    pending.entry(node.layer).or_default().push(pend(node, body, own));
+                    pending.entry(node.layer).or_default().add(
+                        relative(path, &node.path),
+                        body,
+                        &node.entry.metadata,
+                    );
                 }
                 _ => extracted.left_out += 1,
             }
         }
         for (layer, files) in pending {
-            self.write(layer, files).await?;
+            self.write(layer, files, to).await?;
         }
         for (first, other) in hard {
             fs::hard_link(&first, &other).map_err(|error| failed(&other, error))?;
         }
         // From the deepest on: a directory's time is that of its last change.
-        for (path, metadata) in directories.iter().rev() {
+        for (path, end) in directories.iter().rev() {
             let directory = File::open(path).map_err(|error| failed(path, error))?;
-            finish(&directory, metadata).map_err(|error| failed(path, error))?;
+            end.finish(&directory).map_err(|error| failed(path, error))?;
         }
         Ok(extracted)
     }
@@ -112,35 +127,44 @@ impl Inside {
         let (Kind::File(body), Some(layer)) = (&spot.entry.kind, spot.layer) else {
             return Err(Error::NotAFile(String::from_utf8_lossy(&spot.path).into_owned()));
         };
-        let metadata = spot.entry.metadata.clone();
-        self.write(layer, vec![Pending { path: to.to_owned(), body: body.clone(), metadata }]).await?;
+        let mut pending = Pending::default();
+        pending.add(b"", body, &spot.entry.metadata);
+        self.write(layer, pending, to).await?;
         Ok(Extracted { files: 1, bytes: body.size, ..Extracted::default() })
     }
 
-    async fn write(&self, layer: usize, files: Vec<Pending>) -> Result<(), Error> {
-        let bodies = files.iter().map(|file| file.body.clone()).collect();
-        let files: Arc<[Pending]> = files.into();
-        self.read(layer, bodies, move |index, stored| {
-            let Pending { path, body, metadata } = &files[index];
+    async fn write(&self, layer: usize, files: Pending, to: &Path) -> Result<(), Error> {
+        let bodies: Arc<[Body]> = files.bodies.into();
+        let (places, to) = (files.places, to.to_owned());
+        self.read(layer, Arc::clone(&bodies), move |index, stored| {
+            let (rest, end) = &places[index];
+            let path = &destination(&to, rest);
             // It may be there from an attempt that went wrong.
             let _ = fs::remove_file(path);
             let file = File::options().write(true).create_new(true).mode(0o600).open(path);
             let mut file = file.map_err(|error| failed(path, error))?;
-            expand(body, stored, &mut file).map_err(|error| failed(path, error))?;
-            finish(&file, metadata).map_err(|error| failed(path, error))
+            expand(&bodies[index], stored, &mut file).map_err(|error| failed(path, error))?;
+            end.finish(&file).map_err(|error| failed(path, error))
         })
         .await
     }
 }
 
-fn pend(node: &Node<'_>, body: &Body, path: PathBuf) -> Pending {
-    Pending { path, body: body.clone(), metadata: node.entry.metadata.clone() }
+impl Pending {
+    fn add(&mut self, rest: &[u8], body: &Body, metadata: &Metadata) {
+        self.bodies.push(body.clone());
+        self.places.push((rest.into(), Finish::of(metadata)));
+    }
 }
 
-/// Where a path below `top` goes.
-fn destination(to: &Path, top: &[u8], path: &[u8]) -> PathBuf {
+/// A path as it is below `top`.
+fn relative<'p>(top: &[u8], path: &'p [u8]) -> &'p [u8] {
     let rest = path.get(top.len()..).unwrap_or_default();
-    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+    rest.strip_prefix(b"/").unwrap_or(rest)
+}
+
+/// Where such a path goes.
+fn destination(to: &Path, rest: &[u8]) -> PathBuf {
     if rest.is_empty() { to.to_owned() } else { to.join(OsStr::from_bytes(rest)) }
 }
 
@@ -176,10 +200,16 @@ fn make_link(target: &[u8], path: &Path, time: Time) -> io::Result<()> {
     Ok(())
 }
 
-/// Mode and time.
-fn finish(file: &File, metadata: &Metadata) -> io::Result<()> {
-    file.set_times(FileTimes::new().set_modified(system_time(metadata.mtime)))?;
-    file.set_permissions(Permissions::from_mode(metadata.mode & 0o777))
+impl Finish {
+    fn of(metadata: &Metadata) -> Self {
+        Self { mode: metadata.mode, mtime: metadata.mtime }
+    }
+
+    /// Mode and time.
+    fn finish(self, file: &File) -> io::Result<()> {
+        file.set_times(FileTimes::new().set_modified(system_time(self.mtime)))?;
+        file.set_permissions(Permissions::from_mode(self.mode & 0o777))
+    }
 }
 
 fn system_time(time: Time) -> SystemTime {

@@ -45,10 +45,12 @@ fn fate(entry: &Entry, is_last: bool, visible: &HashSet<*const Entry>, merged: &
         Kind::HardLink(_) => is_last && merged.find(&entry.path, false).is_ok(),
         _ => visible.contains(&std::ptr::from_ref(entry)),
     };
-    match (is_visible, merged.find(&entry.path, false)) {
-        (true, _) => Fate::Present,
-        (false, Ok(_)) => Fate::Overwritten,
-        (false, Err(_)) => Fate::Deleted,
+    if is_visible {
+        return Fate::Present;
+    }
+    match merged.find(&entry.path, false) {
+        Ok(_) => Fate::Overwritten,
+        Err(_) => Fate::Deleted,
     }
 }
 

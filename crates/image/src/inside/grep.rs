@@ -111,7 +111,7 @@ impl Pattern {
         &self,
         searcher: &mut Searcher,
         target: &Target,
-        stored: &mut dyn Read,
+        (stored, head): (&mut dyn Read, &mut Vec<u8>),
         seen: &mut dyn FnMut(Seen<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         if seen(Seen::File(target))?.is_break() {
@@ -119,8 +119,8 @@ impl Pattern {
         }
         let reader = Expanded::new(&target.body, stored);
         let mut reader = Watched { reader, at: 0, takes_nul: self.binary, nul: None, failed: false };
-        let mut head = Vec::new();
-        (&mut reader).take(HEAD).read_to_end(&mut head).map_err(|source| Error::Body { source })?;
+        head.clear();
+        (&mut reader).take(HEAD).read_to_end(head).map_err(|source| Error::Body { source })?;
         if reader.nul.is_some() {
             return seen(Seen::End(End::Binary)).map(drop);
         }
@@ -153,20 +153,28 @@ fn one_line(message: &str) -> String {
 
 /// The files among nodes of a merged file system, each once, in the order of the layers.
 pub fn targets<'a>(nodes: impl IntoIterator<Item = &'a Node<'a>>) -> Vec<Target> {
-    let mut targets: BTreeMap<(usize, u64), Target> = BTreeMap::new();
-    for node in nodes {
-        let Kind::File(body) = &node.entry.kind else { continue };
-        // Two entries of one layer have no content in the same place: there is a header before each.
-        let target = targets.entry((node.layer, body.offset)).or_insert_with(|| Target {
-            layer: node.layer,
-            body: body.clone(),
-            paths: Vec::new(),
-        });
-        if !target.paths.iter().any(|path| **path == *node.path) {
-            target.paths.push(node.path.to_vec());
+    let files = nodes.into_iter().filter_map(|node| match &node.entry.kind {
+        Kind::File(body) => Some((node, body)),
+        _ => None,
+    });
+    let mut files: Vec<_> = files.collect();
+    // Two entries of one layer have no content in the same place; what is empty may have any. Names stay in their order.
+    files.sort_by_key(|(node, body)| (node.layer, body.offset, std::ptr::from_ref(*body)));
+    let mut targets: Vec<Target> = Vec::new();
+    let mut last = None;
+    for (node, body) in files {
+        let own = Some((node.layer, std::ptr::from_ref(body)));
+        match targets.last_mut().filter(|_| last == own) {
+            Some(target) if target.paths.iter().any(|path| **path == *node.path) => {}
+            Some(target) => target.paths.push(node.path.to_vec()),
+            None => {
+                let paths = vec![node.path.to_vec()];
+                targets.push(Target { layer: node.layer, body: body.clone(), paths });
+            }
         }
+        last = own;
     }
-    targets.into_values().collect()
+    targets
 }
 
 impl Inside {
@@ -191,13 +199,13 @@ impl Inside {
             layers.entry(target.layer).or_default().push(target);
         }
         for (layer, targets) in layers {
-            let bodies = targets.iter().map(|target| target.body.clone()).collect();
+            let bodies: Vec<_> = targets.iter().map(|target| target.body.clone()).collect();
             let (pattern, seen) = (pattern.clone(), Arc::clone(&seen));
-            let mut searcher = searcher();
+            let (mut searcher, mut head) = (searcher(), Vec::new());
             let read = move |index: usize, stored: &mut dyn Read| {
                 // Whoever panicked with it ends the whole search.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                pattern.search(&mut searcher, &targets[index], stored, &mut *seen)
+                pattern.search(&mut searcher, &targets[index], (stored, &mut head), &mut *seen)
             };
             self.read(layer, bodies, read).await?;
         }
@@ -281,7 +289,7 @@ mod tests {
     fn search(pattern: &Pattern, target: &Target, stored: &[u8], most: usize) -> (Vec<String>, Option<End>) {
         let (mut lines, mut end) = (Vec::new(), None);
         pattern
-            .search(&mut searcher(), target, &mut &*stored, &mut |seen| {
+            .search(&mut searcher(), target, (&mut &*stored, &mut Vec::new()), &mut |seen| {
                 match seen {
                     Seen::File(file) => assert_eq!(file, target),
                     Seen::Line { number, text } => {
@@ -357,21 +365,29 @@ mod tests {
     fn failures_are_whose_they_are() {
         let one = pattern("one", How::default());
         let searcher = &mut searcher();
-        let short = one.search(searcher, &target(body(0, 9)), &mut &b"one\n"[..], &mut |_| {
-            Ok(ControlFlow::Continue(()))
-        });
-        assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
-        let large = b"one\n".repeat(20_000);
         let short =
-            one.search(searcher, &target(body(0, large.len() as u64 + 1)), &mut &large[..], &mut |seen| {
-                assert!(!matches!(seen, Seen::End(_)));
+            one.search(searcher, &target(body(0, 9)), (&mut &b"one\n"[..], &mut Vec::new()), &mut |_| {
                 Ok(ControlFlow::Continue(()))
             });
         assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
-        let output = one.search(searcher, &target(body(0, 4)), &mut &b"one\n"[..], &mut |seen| match seen {
-            Seen::Line { .. } => Err(Error::Output(io::ErrorKind::BrokenPipe.into())),
-            _ => Ok(ControlFlow::Continue(())),
-        });
+        let large = b"one\n".repeat(20_000);
+        let short = one.search(
+            searcher,
+            &target(body(0, large.len() as u64 + 1)),
+            (&mut &large[..], &mut Vec::new()),
+            &mut |seen| {
+                assert!(!matches!(seen, Seen::End(_)));
+                Ok(ControlFlow::Continue(()))
+            },
+        );
+        assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
+        let output =
+            one.search(searcher, &target(body(0, 4)), (&mut &b"one\n"[..], &mut Vec::new()), &mut |seen| {
+                match seen {
+                    Seen::Line { .. } => Err(Error::Output(io::ErrorKind::BrokenPipe.into())),
+                    _ => Ok(ControlFlow::Continue(())),
+                }
+            });
         assert!(output.is_err_and(|error| error.is_closed()));
     }
 

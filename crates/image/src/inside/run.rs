@@ -1,11 +1,12 @@
 //! Files that lie near each other in a layer, read with one request.
 
+use std::collections::VecDeque;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use layer::{Body, Compression, Origin, Toc};
 use oci::Descriptor;
@@ -133,34 +134,72 @@ async fn feed_spans(
         }
         return Ok(());
     }
-    let mut buffer = BytesMut::new();
+    // Pieces stay what they are: large buffers that come and go would leave the memory in holes.
+    let mut held = Held::default();
     for span in spans.clone() {
         let range = toc.compressed(span);
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        buffer.reserve(length.saturating_sub(buffer.len()));
-        while buffer.len() < length {
+        while held.length < length {
             match stream.next().await {
-                Some(piece) => buffer.extend_from_slice(&piece?),
+                Some(piece) => held.push(piece?),
                 None => break,
             }
         }
-        if buffer.len() < length || !toc.proves(span, &buffer[..length]) {
+        if held.length < length || !toc.proves(span, held.first(length)) {
             wrong.store(true, Ordering::Relaxed);
             return Ok(());
         }
         // The next one may begin with the last byte of this one.
         let own = match toc.compressed_start(span + 1) {
-            Some(next) => usize::try_from(next - range.start).unwrap_or(length),
-            None => length,
+            Some(next) if span + 1 < spans.end => usize::try_from(next - range.start).unwrap_or(length),
+            _ => length,
         };
-        let last = span + 1 == spans.end;
-        let piece = buffer.split_to(if last { length } else { own }).freeze();
-        if sender.send(piece).await.is_err() {
-            // It has all that it wanted.
-            return Ok(());
+        for piece in held.take(own) {
+            if sender.send(piece).await.is_err() {
+                // It has all that it wanted.
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// Bytes that have come, in pieces.
+#[derive(Default)]
+struct Held {
+    pieces: VecDeque<Bytes>,
+    length: usize,
+}
+
+impl Held {
+    fn push(&mut self, piece: Bytes) {
+        self.length += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    /// The first so many bytes.
+    fn first(&self, mut count: usize) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map_while(move |piece| {
+            let part = &piece[..piece.len().min(count)];
+            count -= part.len();
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
+    /// Takes the first so many bytes, of those that are there.
+    fn take(&mut self, mut count: usize) -> Vec<Bytes> {
+        let mut taken = Vec::new();
+        while let Some(piece) = self.pieces.front_mut().filter(|_| count > 0) {
+            let part = piece.split_to(piece.len().min(count));
+            if piece.is_empty() {
+                self.pieces.pop_front();
+            }
+            count -= part.len();
+            self.length -= part.len();
+            taken.push(part);
+        }
+        taken
+    }
 }
 
 /// Inflates from a span on and reads so many files of what comes.

@@ -41,10 +41,11 @@ const OWN: (u128, u32) = {
     block
 };
 
-/// Deflate that inflates to `history` and leaves off `bits` bits before the end of its last byte, which is the caller's to fill:
-/// its lower bits are set. With 0 there is no such byte. `first` is the byte whose upper `bits` bits come next.
-pub(super) fn before(history: &[u8], bits: u8, first: u8) -> Vec<u8> {
-    let mut stream = Vec::with_capacity(history.len() + 32);
+/// Puts into `stream` deflate that inflates to `history` and leaves off `bits` bits before the end of its last byte, which is the
+/// caller's to fill: its lower bits are set. With 0 there is no such byte. `first` is the byte whose upper `bits` bits come next.
+pub(super) fn before(stream: &mut Vec<u8>, history: &[u8], bits: u8, first: u8) {
+    stream.clear();
+    stream.reserve(history.len() + 32);
     for part in history.chunks(STORED) {
         // Not the last, stored, to the end of the byte.
         let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
@@ -54,7 +55,7 @@ pub(super) fn before(history: &[u8], bits: u8, first: u8) -> Vec<u8> {
         stream.extend_from_slice(part);
     }
     if bits == 0 {
-        return stream;
+        return;
     }
     let wanted = u32::from(8 - bits);
     let (mut block, mut length) = if wanted % 2 == 1 { OWN } else { (0, 0) };
@@ -67,7 +68,6 @@ pub(super) fn before(history: &[u8], bits: u8, first: u8) -> Vec<u8> {
         *last |= first & (0xff << wanted);
     }
     stream.append(&mut bytes);
-    stream
 }
 
 #[cfg(test)]
@@ -82,7 +82,8 @@ mod tests {
     fn every_bit_of_a_byte() {
         for bits in 0..8 {
             for history in [&b""[..], b"history"] {
-                let mut stream = before(history, bits, 0);
+                let mut stream = Vec::new();
+                before(&mut stream, history, bits, 0);
                 // The last block, fixed codes, the end: ten bits from here on.
                 let mut end = 0b011_u32;
                 if bits == 0 {
@@ -103,7 +104,8 @@ mod tests {
     #[test]
     fn a_long_history() {
         let history = vec![7; 3 * STORED];
-        let mut stream = before(&history, 0, 0);
+        let mut stream = Vec::new();
+        before(&mut stream, &history, 0, 0);
         stream.extend([3, 0]);
         let mut inflated = Vec::new();
         DeflateDecoder::new(&stream[..]).read_to_end(&mut inflated).unwrap();

@@ -24,6 +24,9 @@ const MAGIC: &[u8; 8] = b"hoisttc2";
 /// Number of bytes of the magic word and the length.
 const HEAD: usize = 16;
 
+/// What an entry takes, with a usual path, in bytes.
+const ENTRY: usize = 80;
+
 /// Number of bytes of the hash at the end.
 const HASH: usize = 32;
 
@@ -38,14 +41,19 @@ pub enum TocError {
     Version,
 }
 
+// The content is a head, the number of entries, the entries, and a tail: one entry at a time is in memory in this form.
+
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct Head {
     compression: u8,
     size: u64,
     inflated: u64,
     origin: u8,
     names: Vec<Vec<u8>>,
-    entries: Vec<Item>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tail {
     spans: Vec<Part>,
     chunks: Vec<Piece>,
 }
@@ -105,29 +113,37 @@ impl Toc {
     ///
     /// Those of `out`, and if a history could not be read back.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let mut names = Names::default();
-        let mut last: &[u8] = b"";
-        let entries = self.table.entries.iter();
-        let entries = entries.map(|entry| item(entry, &mut names, std::mem::replace(&mut last, &entry.path)));
-        let entries = entries.collect();
         let (spans, chunks) = match &self.parts {
             Parts::Spans(spans) => (&spans[..], &[][..]),
             Parts::Chunks(chunks) => (&[][..], &chunks[..]),
             // Such a table costs nothing, and is not kept.
             Parts::File => return Err(io::ErrorKind::Unsupported.into()),
         };
-        let content = Content {
+        let entries = &self.table.entries;
+        let mut names = Names::default();
+        for Metadata { uname, gname, .. } in entries.iter().map(|entry| &entry.metadata) {
+            names.add(uname);
+            names.add(gname);
+        }
+        let head = Head {
             compression: code(self.compression),
             size: self.size,
             inflated: self.table.size,
             origin: origin_code(self.origin),
-            names: names.list,
-            entries,
-            spans: spans.iter().map(part).collect(),
-            chunks: pieces(chunks),
+            names: std::mem::take(&mut names.list),
         };
-        let mut bytes = postcard::to_extend(&content, vec![0; HEAD]).map_err(io::Error::other)?;
-        drop(content);
+        // About that many; growing would take as much again.
+        let mut bytes = Vec::with_capacity(HEAD + ENTRY * entries.len());
+        bytes.resize(HEAD, 0);
+        let mut bytes = extend(bytes, &head)?;
+        bytes = extend(bytes, &entries.len())?;
+        let mut last: &[u8] = b"";
+        for entry in entries {
+            bytes = extend(bytes, &item(entry, &names, last))?;
+            last = &entry.path;
+        }
+        let tail = Tail { spans: spans.iter().map(part).collect(), chunks: pieces(chunks) };
+        let mut bytes = extend(bytes, &tail)?;
         let length = (bytes.len() - HEAD) as u64;
         bytes[..MAGIC.len()].copy_from_slice(MAGIC);
         bytes[MAGIC.len()..HEAD].copy_from_slice(&length.to_le_bytes());
@@ -165,9 +181,7 @@ impl Toc {
         if Algorithm::Sha256.digest(&bytes) != Digest::Sha256(hash) {
             return Err(TocError::Damaged);
         }
-        let content = postcard::from_bytes::<Content>(&bytes[HEAD..]).map_err(|_| TocError::Damaged)?;
-        drop(bytes);
-        toc(content, &Arc::new(file), (end + HASH) as u64, size).ok_or(TocError::Damaged)
+        toc(&bytes[HEAD..], &Arc::new(file), (end + HASH) as u64, size).ok_or(TocError::Damaged)
     }
 }
 
@@ -178,15 +192,29 @@ struct Names {
 }
 
 impl Names {
-    fn position(&mut self, name: &Arc<[u8]>) -> u32 {
-        *self.positions.entry(Arc::clone(name)).or_insert_with(|| {
+    fn add(&mut self, name: &Arc<[u8]>) {
+        self.positions.entry(Arc::clone(name)).or_insert_with(|| {
             self.list.push(name.to_vec());
             u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX)
-        })
+        });
+    }
+
+    fn position(&self, name: &Arc<[u8]>) -> u32 {
+        self.positions.get(name).copied().unwrap_or(u32::MAX)
     }
 }
 
-fn item(entry: &Entry, names: &mut Names, last: &[u8]) -> Item {
+fn extend(bytes: Vec<u8>, value: &impl Serialize) -> io::Result<Vec<u8>> {
+    postcard::to_extend(value, bytes).map_err(io::Error::other)
+}
+
+fn take<'b, T: Deserialize<'b>>(bytes: &mut &'b [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    *bytes = rest;
+    Some(value)
+}
+
+fn item(entry: &Entry, names: &Names, last: &[u8]) -> Item {
     let shared = entry.path.iter().zip(last).take_while(|(one, other)| one == other).count();
     let Metadata { mode, uid, gid, ref uname, ref gname, mtime, ref xattrs, ref records } = entry.metadata;
     let pairs = |records: &[Record]| {
@@ -239,11 +267,15 @@ fn part(span: &Span) -> Part {
 }
 
 /// The histories lie in `file` from `at` to its end.
-fn toc(content: Content, file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc> {
-    let names: Vec<Arc<[u8]>> = content.names.into_iter().map(Arc::from).collect();
-    let mut entries = Vec::with_capacity(content.entries.len());
+fn toc(mut bytes: &[u8], file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc> {
+    let head: Head = take(&mut bytes)?;
+    let names: Vec<Arc<[u8]>> = head.names.into_iter().map(Arc::from).collect();
+    let count: usize = take(&mut bytes)?;
+    // Each has a byte at least.
+    let mut entries = Vec::with_capacity(count.min(bytes.len()));
     let mut path = Vec::new();
-    for item in content.entries {
+    for _ in 0..count {
+        let item: Item = take(&mut bytes)?;
         path.truncate(item.shared.into());
         path.extend(&item.rest);
         let name = |position: u32| names.get(usize::try_from(position).ok()?).cloned();
@@ -262,24 +294,25 @@ fn toc(content: Content, file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc
             },
         });
     }
-    let origin = origin(content.origin)?;
+    let tail: Tail = take(&mut bytes).filter(|_| bytes.is_empty())?;
+    let origin = origin(head.origin)?;
     let parts = match origin {
         Origin::Layer | Origin::Soci => {
             let is_sound = |part: &Part| part.within.is_none_or(|(bits, ..)| bits <= ALL);
-            if !content.spans.iter().all(is_sound) {
+            if !tail.spans.iter().all(is_sound) {
                 return None;
             }
-            Parts::Spans(content.spans.iter().map(|part| span(part, file, &mut at)).collect())
+            Parts::Spans(tail.spans.iter().map(|part| span(part, file, &mut at)).collect())
         }
-        Origin::Estargz | Origin::ZstdChunked => Parts::Chunks(chunks(content.chunks)?),
+        Origin::Estargz | Origin::ZstdChunked => Parts::Chunks(chunks(tail.chunks)?),
     };
     if at != size {
         return None;
     }
     Some(Toc {
-        table: Table { entries, size: content.inflated },
-        compression: compression(content.compression)?,
-        size: content.size,
+        table: Table { entries, size: head.inflated },
+        compression: compression(head.compression)?,
+        size: head.size,
         origin,
         parts,
     })

@@ -55,6 +55,8 @@ pub(super) struct Indexer<R: BufRead> {
     /// The last of what has been inflated of this member.
     behind: Vec<u8>,
     trial: Option<Trial>,
+    /// Of the trial under way. Made once: such pieces, taken and given back among what stays, would leave the memory in holes.
+    buffers: Buffers,
 }
 
 enum State {
@@ -73,10 +75,17 @@ struct Trial {
     first: u8,
     at: Mark,
     inflated: u64,
+}
+
+/// What a trial is about, and with what it is made.
+struct Buffers {
     history: Vec<u8>,
     /// What came since, compressed and inflated.
     input: Vec<u8>,
     output: Vec<u8>,
+    inflate: Decompress,
+    before: Vec<u8>,
+    again: Vec<u8>,
 }
 
 impl<R: BufRead> Indexer<R> {
@@ -99,6 +108,7 @@ impl<R: BufRead> Indexer<R> {
             next: 0,
             behind: Vec::new(),
             trial: None,
+            buffers: Buffers::new(),
         })
     }
 
@@ -179,9 +189,9 @@ impl<R: BufRead> Indexer<R> {
             let read = usize::try_from(inflate.total_in() - before_in).unwrap_or(0);
             let written = usize::try_from(inflate.total_out() - before_out).unwrap_or(0);
             let all_read = read == input.len();
-            if let Some(trial) = &mut self.trial {
-                trial.input.extend_from_slice(&input[..read]);
-                trial.output.extend_from_slice(&out[..written]);
+            if self.trial.is_some() {
+                self.buffers.input.extend_from_slice(&input[..read]);
+                self.buffers.output.extend_from_slice(&out[..written]);
             }
             let last = read.checked_sub(1).map(|last| input[last]);
             self.reader.consume(read);
@@ -225,14 +235,12 @@ impl<R: BufRead> Indexer<R> {
 
     /// Looks whether what has come since a place says enough of it.
     fn judge(&mut self, is_between: bool) {
-        let enough = |trial: &Trial| {
-            trial.output.len() >= TRIAL
-                || trial.input.len() >= TRIAL_INPUT
-                || is_between && trial.output.len() >= 64
-        };
-        let Some(trial) = self.trial.take_if(|trial| enough(trial)) else { return };
-        let bits = trial.bits();
-        match (bits, bits.and_then(|_| self.windows.add(&trial.history).ok())) {
+        let Buffers { input, output, .. } = &self.buffers;
+        let is_enough =
+            output.len() >= TRIAL || input.len() >= TRIAL_INPUT || is_between && output.len() >= 64;
+        let Some(trial) = self.trial.take_if(|_| is_enough) else { return };
+        let bits = self.buffers.bits(trial.first);
+        match (bits, bits.and_then(|_| self.windows.add(&self.buffers.history).ok())) {
             (Some(bits), Some(window)) => {
                 self.reader.begin(trial.at, trial.inflated, Start::Within { bits, window });
             }
@@ -258,14 +266,8 @@ impl<R: BufRead> Indexer<R> {
             self.next = at + PATIENCE;
             return;
         }
-        self.trial = Some(Trial {
-            first,
-            at: self.reader.mark(true),
-            inflated: self.inflated,
-            history: self.behind[self.behind.len().saturating_sub(WINDOW)..].to_vec(),
-            input: Vec::new(),
-            output: Vec::new(),
-        });
+        self.buffers.begin(&self.behind[self.behind.len().saturating_sub(WINDOW)..]);
+        self.trial = Some(Trial { first, at: self.reader.mark(true), inflated: self.inflated });
     }
 }
 
@@ -278,18 +280,37 @@ impl State {
     }
 }
 
-impl Trial {
-    /// The number of bits of the first byte that are still to be read: that with which what comes inflates to what came. Where
-    /// several do, they mean the same, as before a stored block, which begins at the next byte.
-    fn bits(&self) -> Option<u8> {
-        (0..8).find(|bits| self.inflates(*bits))
+impl Buffers {
+    fn new() -> Self {
+        Self {
+            history: Vec::new(),
+            input: Vec::new(),
+            output: Vec::new(),
+            inflate: Decompress::new(false),
+            before: Vec::new(),
+            again: Vec::new(),
+        }
     }
 
-    fn inflates(&self, bits: u8) -> bool {
-        let mut inflate = Decompress::new(false);
-        let mut out = vec![0; self.history.len() + self.output.len()];
-        let before = align::before(&self.history, bits, self.first);
-        for input in [&before[..], &self.input] {
+    fn begin(&mut self, history: &[u8]) {
+        self.history.clear();
+        self.history.extend_from_slice(history);
+        self.input.clear();
+        self.output.clear();
+    }
+
+    /// The number of bits of the first byte that are still to be read: that with which what comes inflates to what came. Where
+    /// several do, they mean the same, as before a stored block, which begins at the next byte.
+    fn bits(&mut self, first: u8) -> Option<u8> {
+        (0..8).find(|bits| self.inflates(*bits, first))
+    }
+
+    fn inflates(&mut self, bits: u8, first: u8) -> bool {
+        let Self { history, input, output, inflate, before, again: out } = self;
+        inflate.reset(false);
+        out.resize(history.len() + output.len(), 0);
+        align::before(before, history, bits, first);
+        for input in [&before[..], input] {
             let mut input = input;
             loop {
                 // Lengths of parts of slices.
@@ -307,7 +328,7 @@ impl Trial {
                 }
             }
         }
-        inflate.total_out() == out.len() as u64 && out[self.history.len()..] == *self.output
+        inflate.total_out() == out.len() as u64 && out[history.len()..] == **output
     }
 }
 

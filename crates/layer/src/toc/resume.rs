@@ -50,13 +50,13 @@ impl<'a, R: BufRead> Resumed<'a, R> {
             }
             (Start::Within { bits, window }, _) => {
                 let history = window.history()?;
-                let before = if *bits == ALL {
-                    align::before(&history, 0, 0)
+                let (mut before, mut first) = (Vec::new(), [0]);
+                if *bits == ALL {
+                    align::before(&mut before, &history, 0, 0);
                 } else {
-                    let mut first = [0];
                     reader.read_exact(&mut first)?;
-                    align::before(&history, *bits, first[0])
-                };
+                    align::before(&mut before, &history, *bits, first[0]);
+                }
                 State::Within(Within {
                     inflate: Box::new(Decompress::new(false)),
                     reader: Cursor::new(before).chain(reader),

@@ -92,7 +92,7 @@ pub(crate) fn part(toc: &Toc, layer: &[u8], range: Range<u64>) -> Vec<u8> {
     let slice = |range: Range<u64>| &layer[range.start as usize..range.end as usize];
     let cover = toc.cover(range.clone());
     for span in cover.spans.clone() {
-        assert!(toc.proves(span, slice(toc.compressed(span))));
+        assert!(toc.proves(span, [slice(toc.compressed(span))]));
         assert!(cover.compressed.start <= toc.compressed(span).start);
         assert!(cover.compressed.end >= toc.compressed(span).end);
     }
@@ -165,9 +165,9 @@ fn damage_is_noticed() {
     let toc = close(&layer);
     let range = toc.compressed(2);
     let mut part = layer[range.start as usize..range.end as usize].to_vec();
-    assert!(toc.proves(2, &part));
+    assert!(toc.proves(2, [&part[..]]));
     part[10] ^= 1;
-    assert!(!toc.proves(2, &part));
+    assert!(!toc.proves(2, [&part[..]]));
     let mut bytes = bytes_of(&toc);
     assert_eq!(open(b"hoisttc0 of something else"), Err(TocError::Version));
     for length in [0, 10, 20, bytes.len() / 2, bytes.len() - 1] {

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use oci::{Algorithm, Digest};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 /// The most that deflate refers back to, in bytes.
 pub(super) const WINDOW: usize = 32 << 10;
@@ -88,6 +90,9 @@ impl fmt::Debug for Window {
 /// The windows of a layer that is being read.
 #[derive(Default)]
 pub(crate) struct Windows {
+    /// What compresses them, and to where: made once.
+    compressor: Option<Compressor<'static>>,
+    compressed: Vec<u8>,
     /// Bytes of all so far.
     size: u64,
     count: u64,
@@ -107,19 +112,26 @@ impl Windows {
     }
 
     pub(crate) fn add(&mut self, history: &[u8]) -> io::Result<Window> {
-        let bytes = zstd::bulk::compress(history, LEVEL)?;
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(LEVEL)?),
+        };
+        self.compressed.clear();
+        self.compressed.reserve(compress_bound(WINDOW));
+        compressor.compress_to_buffer(history, &mut self.compressed)?;
+        let bytes = &self.compressed;
         // A little more than 32 KiB at most.
-        let (length, hash) = (u32::try_from(bytes.len()).unwrap_or(u32::MAX), hash(&bytes));
+        let (length, hash) = (u32::try_from(bytes.len()).unwrap_or(u32::MAX), hash(bytes));
         self.size += u64::from(length);
         self.count += 1;
         if self.size <= HELD {
-            return Ok(Window { place: Place::Held(bytes.into()), length, hash });
+            return Ok(Window { place: Place::Held(bytes.as_slice().into()), length, hash });
         }
         let (file, end) = match &mut self.file {
             Some(file) => file,
             none => none.insert((Arc::new(tempfile::tempfile()?), 0)),
         };
-        (&**file).write_all(&bytes)?;
+        (&**file).write_all(bytes)?;
         let window = Window::at(file, *end, length, hash);
         *end += u64::from(length);
         Ok(window)

@@ -45,7 +45,7 @@ fn content(toc: &Toc, layer: &[u8], body: &Body) -> Vec<u8> {
     for span in cover.spans.clone() {
         let [start, end] =
             [toc.compressed(span).start, toc.compressed(span).end].map(|at| usize::try_from(at).unwrap());
-        assert!(toc.proves(span, &layer[start..end]));
+        assert!(toc.proves(span, [&layer[start..end]]));
     }
     let mut inflated = toc.resume(cover.spans.start, &layer[start..end]).unwrap();
     std::io::copy(&mut (&mut inflated).take(cover.skip), &mut std::io::sink()).unwrap();

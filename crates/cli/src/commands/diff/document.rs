@@ -4,7 +4,7 @@ use image::Diff;
 use image::diff::{Difference, FileChange, How, Setting, Side, State};
 use layer::{Entry, Kind};
 use oci::Descriptor;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::text::open_question;
@@ -13,7 +13,7 @@ use crate::looking::{self, shown};
 /// The result; with `--stat` without what is counted.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document {
+pub(super) struct Document<'a> {
     a: Value,
     b: Value,
     different: bool,
@@ -26,13 +26,34 @@ pub(super) struct Document {
     layers: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     download: Option<Value>,
-    files: Value,
+    files: Files<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<Value>,
 }
 
-impl Document {
-    pub(super) fn new(names: &[String], sides: &[Side], found: &Difference, how: &Diff, stat: bool) -> Self {
+/// Files, each of which is made as it is written: there may be very many.
+enum Files<'a> {
+    Counts(Value),
+    All(&'a [FileChange]),
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Counts(counts) => counts.serialize(serializer),
+            Self::All(files) => serializer.collect_seq(files.iter().map(file)),
+        }
+    }
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(
+        names: &[String],
+        sides: &[Side],
+        found: &'a Difference,
+        how: &Diff,
+        stat: bool,
+    ) -> Self {
         let image = |side: usize| json!({"reference": names[side], "digest": sides[side].manifest.digest()});
         let unclear = found.files.iter().filter(|change| change.how == How::Unclear).count();
         let layers = &found.layers;
@@ -60,7 +81,7 @@ impl Document {
                     "config": download.config, "manifest": download.manifest,
                 })
             }),
-            files: if stat { counts(found) } else { found.files.iter().map(file).collect() },
+            files: if stat { Files::Counts(counts(found)) } else { Files::All(&found.files) },
             packages: all.then(|| {
                 let change = |change: &image::diff::PackageChange| {
                     json!({

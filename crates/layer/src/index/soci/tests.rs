@@ -137,7 +137,7 @@ proptest! {
             prop_assert!(all.compressed.end <= layer.len() as u64);
             for span in all.spans {
                 let range = toc.compressed(span);
-                let _ = toc.proves(span, &layer[range.start as usize..range.end as usize]);
+                let _ = toc.proves(span, [&layer[range.start as usize..range.end as usize]]);
             }
         }
     }
