@@ -96,6 +96,8 @@ pub struct Inside {
     layers: Arc<[Descriptor]>,
     soci: Arc<index::Soci>,
     known: Arc<Mutex<HashMap<Digest, Arc<Toc>>>>,
+    /// Layers whose index is of no use, which has been told.
+    unusable: Arc<Mutex<HashSet<Digest>>>,
 }
 
 /// Where a path leads in an image.
@@ -135,6 +137,7 @@ impl Inside {
             layers: image.layers.into(),
             soci: Arc::new(soci),
             known: Arc::default(),
+            unusable: Arc::default(),
         };
         for layer in inside.layers.iter() {
             if let Some(toc) = file_of(layer, is_image) {
@@ -215,7 +218,8 @@ impl Inside {
             self.looking.observer.event(&Event::Planned { blobs: unknown.len(), bytes, kept: 0 });
         }
         let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
-        made.buffer_unordered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
+        // In their order: of several that fail the lowest is told.
+        made.buffered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
     }
 
     /// What a path leads to, inside the root as the kernel would have it; with `follow`, through a symbolic link at its end too. The
@@ -326,6 +330,11 @@ impl Inside {
     /// The table that an index of others makes, if there is one for the layer that is worth anything.
     async fn indexed(&self, layer: usize) -> Option<Arc<Toc>> {
         let layer = &self.layers[layer];
+        // A set is sound whoever panicked over it.
+        let unusable = || self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        if unusable().contains(&layer.digest) {
+            return None;
+        }
         let place = index::place(&self.looking, layer, &self.soci).await?;
         // Whoever has the layer may have bound another index to it: the table is the index's, not the layer's.
         let key = place.digest();
@@ -339,6 +348,7 @@ impl Inside {
                 let text =
                     format!("the index of layer {} is not used: {}", layer.digest, index::cause(&error));
                 self.looking.observer.event(&Event::Uncached(&text));
+                unusable().insert(layer.digest);
                 None
             }
         }
@@ -355,8 +365,9 @@ impl Inside {
     /// A table that is kept under a digest, if it can be one of a layer.
     fn kept(&self, layer: &Descriptor, digest: &Digest) -> Option<Toc> {
         let file = self.looking.tables.as_ref()?.get(digest)?;
-        // Torn, or of another version: it is made again.
-        Toc::open(file).ok().filter(|toc| toc.size == layer.size)
+        // Torn, or of another version: it is made again; and so is one that is too large, to say that it is.
+        let most = self.looking.limits.entries;
+        Toc::open(file).ok().filter(|toc| toc.size == layer.size && toc.table.entries.len() <= most)
     }
 
     fn know(&self, layer: &Descriptor, toc: Toc) -> Arc<Toc> {

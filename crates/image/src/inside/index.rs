@@ -200,6 +200,7 @@ fn wrong(layer: &Descriptor, source: layer::Error) -> Error {
 /// The cause at the end of an error, for a line that has said the rest.
 pub(super) fn cause(error: &Error) -> String {
     match error {
+        Error::Layer { source: layer::Error::Index { problem }, .. } => problem.to_string(),
         Error::Layer { source, .. } => source.to_string(),
         error => error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
     }
