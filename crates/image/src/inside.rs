@@ -290,6 +290,12 @@ impl Inside {
                 run::End::Done => return Ok(()),
                 run::End::More => left = rest,
                 run::End::Wrong if toc.origin != Origin::Layer => {
+                    // What is not in the index's digest may have been wrong.
+                    if let (Some(tables), Some(place)) =
+                        (&looking.tables, index::place(looking, blob, &self.soci).await)
+                    {
+                        tables.remove(&place.key(&blob.digest));
+                    }
                     return Err(Error::Index { layer: blob.digest, format: toc.origin.name() });
                 }
                 run::End::Wrong => {
@@ -310,10 +316,10 @@ impl Inside {
         let (sender, feed) = feed::pair();
         let limits = self.looking.limits;
         let scan = tokio::task::spawn_blocking(move || Toc::scan(feed, std::io::sink(), limits));
-        // The digest has the first word: damaged bytes also break whatever is made of them.
-        // Nearly all of them are in one frame.
+        // Nearly all layers in zstd are one frame.
         let is_whole = layer.media_type.as_str().ends_with("zstd");
         let store = if is_whole { &self.looking.whole } else { &self.looking.store };
+        // The digest has the first word: damaged bytes also break whatever is made of them.
         let filled = fill(&**store, layer, sender, &*self.looking.observer, || false).await;
         let scanned = scan.await?;
         filled?;
@@ -336,8 +342,7 @@ impl Inside {
             return None;
         }
         let place = index::place(&self.looking, layer, &self.soci).await?;
-        // Whoever has the layer may have bound another index to it: the table is the index's, not the layer's.
-        let key = place.digest();
+        let key = place.key(&layer.digest);
         let kept = self.kept(layer, &key).filter(|toc| toc.origin != Origin::Layer);
         if let Some(toc) = kept {
             return Some(self.know(layer, toc));

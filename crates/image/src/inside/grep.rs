@@ -111,13 +111,13 @@ impl Pattern {
         &self,
         searcher: &mut Searcher,
         target: &Target,
-        (stored, head): (&mut dyn Read, &mut Vec<u8>),
+        (stored, head, is_proven): (&mut dyn Read, &mut Vec<u8>, bool),
         seen: &mut dyn FnMut(Seen<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         if seen(Seen::File(target))?.is_break() {
             return seen(Seen::End(End::Whole)).map(drop);
         }
-        let reader = Expanded::new(&target.body, stored);
+        let reader = Expanded::new(&target.body, &mut *stored);
         let mut reader = Watched { reader, at: 0, takes_nul: self.binary, nul: None, failed: false };
         head.clear();
         (&mut reader).take(HEAD).read_to_end(head).map_err(|source| Error::Body { source })?;
@@ -134,6 +134,10 @@ impl Pattern {
             (Err(_), None) => End::LongLine,
             (Ok(()), None) => reader.nul.map_or(End::Whole, End::Nul),
         };
+        if !is_proven {
+            // A long chunk is proven at its end alone, and what was found in it is not told before.
+            io::copy(stored, &mut io::sink()).map_err(|source| Error::Body { source })?;
+        }
         seen(Seen::End(end)).map(drop)
     }
 }
@@ -202,10 +206,11 @@ impl Inside {
             let bodies: Vec<_> = targets.iter().map(|target| target.body.clone()).collect();
             let (pattern, seen) = (pattern.clone(), Arc::clone(&seen));
             let (mut searcher, mut head) = (searcher(), Vec::new());
+            let is_proven = self.toc(layer).await?.proves_compressed();
             let read = move |index: usize, stored: &mut dyn Read| {
                 // Whoever panicked with it ends the whole search.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                pattern.search(&mut searcher, &targets[index], (stored, &mut head), &mut *seen)
+                pattern.search(&mut searcher, &targets[index], (stored, &mut head, is_proven), &mut *seen)
             };
             self.read(layer, bodies, read).await?;
         }
@@ -289,7 +294,7 @@ mod tests {
     fn search(pattern: &Pattern, target: &Target, stored: &[u8], most: usize) -> (Vec<String>, Option<End>) {
         let (mut lines, mut end) = (Vec::new(), None);
         pattern
-            .search(&mut searcher(), target, (&mut &*stored, &mut Vec::new()), &mut |seen| {
+            .search(&mut searcher(), target, (&mut &*stored, &mut Vec::new(), true), &mut |seen| {
                 match seen {
                     Seen::File(file) => assert_eq!(file, target),
                     Seen::Line { number, text } => {
@@ -365,29 +370,33 @@ mod tests {
     fn failures_are_whose_they_are() {
         let one = pattern("one", How::default());
         let searcher = &mut searcher();
-        let short =
-            one.search(searcher, &target(body(0, 9)), (&mut &b"one\n"[..], &mut Vec::new()), &mut |_| {
-                Ok(ControlFlow::Continue(()))
-            });
+        let short = one.search(
+            searcher,
+            &target(body(0, 9)),
+            (&mut &b"one\n"[..], &mut Vec::new(), true),
+            &mut |_| Ok(ControlFlow::Continue(())),
+        );
         assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
         let large = b"one\n".repeat(20_000);
         let short = one.search(
             searcher,
             &target(body(0, large.len() as u64 + 1)),
-            (&mut &large[..], &mut Vec::new()),
+            (&mut &large[..], &mut Vec::new(), true),
             &mut |seen| {
                 assert!(!matches!(seen, Seen::End(_)));
                 Ok(ControlFlow::Continue(()))
             },
         );
         assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
-        let output =
-            one.search(searcher, &target(body(0, 4)), (&mut &b"one\n"[..], &mut Vec::new()), &mut |seen| {
-                match seen {
-                    Seen::Line { .. } => Err(Error::Output(io::ErrorKind::BrokenPipe.into())),
-                    _ => Ok(ControlFlow::Continue(())),
-                }
-            });
+        let output = one.search(
+            searcher,
+            &target(body(0, 4)),
+            (&mut &b"one\n"[..], &mut Vec::new(), true),
+            &mut |seen| match seen {
+                Seen::Line { .. } => Err(Error::Output(io::ErrorKind::BrokenPipe.into())),
+                _ => Ok(ControlFlow::Continue(())),
+            },
+        );
         assert!(output.is_err_and(|error| error.is_closed()));
     }
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use layer::Toc;
 use layer::index::{Estargz, ZstdChunked, soci};
-use oci::{Descriptor, Digest, Selector, View};
+use oci::{Algorithm, Descriptor, Digest, Selector, View};
 use store::Event;
 use tokio::sync::{OnceCell, mpsc};
 
@@ -42,13 +42,15 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Digest of the index.
-    pub(super) fn digest(&self) -> Digest {
-        match self {
+    /// Under what its table is kept: it is that of the layer by this index. Others may bind the same index to another layer, or
+    /// another index to the same layer.
+    pub(super) fn key(&self, layer: &Digest) -> Digest {
+        let index = match self {
             Self::Estargz(index) => index.digest,
             Self::ZstdChunked(index) => index.digest,
             Self::Soci(blob) => blob.digest,
-        }
+        };
+        Algorithm::Sha256.digest(format!("{layer} {index}").as_bytes())
     }
 }
 
@@ -104,11 +106,12 @@ pub(super) async fn place(looking: &Looking, layer: &Descriptor, soci: &Soci) ->
     if looking.indexes == Indexes::None || layer.size < SMALL {
         return None;
     }
-    if let Some(index) = Estargz::of(layer) {
-        return Some(Place::Estargz(index));
-    }
+    // Some writers of zstd:chunked name the digest of eStargz besides.
     if let Some(index) = ZstdChunked::of(layer) {
         return Some(Place::ZstdChunked(index));
+    }
+    if let Some(index) = Estargz::of(layer) {
+        return Some(Place::Estargz(index));
     }
     soci::ztoc_of(soci.ztocs(looking).await, &layer.digest).cloned().map(Box::new).map(Place::Soci)
 }

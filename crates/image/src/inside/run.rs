@@ -121,7 +121,7 @@ async fn feed_spans(
             futures_util::stream::iter([Ok(Bytes::from(part))]).boxed()
         }
         // One frame: what was read for the table is kept.
-        None if toc.compression == Compression::Zstd && toc.spans() == 1 => {
+        None if toc.proves_compressed() && toc.compression == Compression::Zstd && toc.spans() == 1 => {
             looking.whole.read(blob, compressed.clone()).await?
         }
         None => looking.store.read(blob, compressed.clone()).await?,

@@ -68,7 +68,7 @@ impl Estargz {
             Decoder::new(BufReader::with_capacity(BUFFER, compressed)).map_err(|error| failed(&error))?;
         let mut block = [0; BLOCK];
         tar.read_exact(&mut block).map_err(|error| failed(&error))?;
-        let mut entry = entry(&block).map_err(invalid)?;
+        let entry = entry(&block).map_err(invalid)?;
         let size = entry.size();
         let list = Hashing::new(tar.take(size), &self.digest);
         let (mut listing, list) = Listing::read(list, limits)?;
@@ -76,7 +76,6 @@ impl Estargz {
         if !list.proves(&self.digest).map_err(|error| failed(&error))? {
             return Err(invalid(format!("it is not that of {}", self.digest)));
         }
-        entry.path = NAME.into();
         listing.add(entry, place.start, BLOCK as u64, hash)?;
         listing.finish((Compression::Gzip, Origin::Estargz), (place.end, self.size), self.inflated)
     }

@@ -58,7 +58,13 @@ fn parse(ztoc: &[u8], size: u64, limits: Limits) -> Option<Result<Toc, Error>> {
         2 => Compression::None,
         _ => return Some(Err(invalid("it is of a layer in an unknown compression"))),
     };
-    let digests = compression.strings(2)?.map(|text| match str::from_utf8(text?).ok()?.parse() {
+    // Offsets may lead to the same place many times: what is looked at counts, not what there is.
+    let mut meter = Meter::new(limits);
+    let digests = compression.strings(2)?;
+    if let Err(error) = meter.add(digests.len().saturating_mul(size_of::<Span>() + 32)) {
+        return Some(Err(error));
+    }
+    let digests = digests.map(|text| match str::from_utf8(text?).ok()?.parse() {
         Ok(Digest::Sha256(hash)) => Some(hash),
         _ => None,
     });
@@ -72,7 +78,6 @@ fn parse(ztoc: &[u8], size: u64, limits: Limits) -> Option<Result<Toc, Error>> {
         Ok(spans) => spans,
         Err(error) => return Some(Err(error)),
     };
-    let mut meter = Meter::new(limits);
     let mut entries = Vec::new();
     for listed in listed.tables(0)? {
         match entry(&listed?, &mut meter)? {
@@ -152,10 +157,19 @@ fn points_of_tar(points: &[u8], digests: &[[u8; 32]], size: u64) -> Option<Resul
 fn entry(listed: &flat::Table<'_>, meter: &mut Meter) -> Option<Result<Entry, Error>> {
     let (name, kind, link) = (listed.bytes(0)?, listed.bytes(1)?, listed.bytes(4)?);
     let (offset, size) = (listed.length(2)?, listed.length(3)?);
+    let (uname, gname, mtime) = (listed.bytes(8)?, listed.bytes(9)?, listed.bytes(10)?);
+    let texts = [name, link, uname, gname, mtime].iter().map(|text| text.len()).sum::<usize>();
+    if let Err(error) = meter.add(texts) {
+        return Some(Err(error));
+    }
     let mut records = Vec::new();
     for record in listed.tables(13)? {
         let record = record?;
-        pax::push(&mut records, record.bytes(0)?, record.bytes(1)?);
+        let (name, value) = (record.bytes(0)?, record.bytes(1)?);
+        if let Err(error) = meter.add(name.len() + value.len() + 1) {
+            return Some(Err(error));
+        }
+        pax::push(&mut records, name, value);
     }
     let device = || {
         let [major, minor] = [listed.length(11)?, listed.length(12)?];
@@ -190,7 +204,7 @@ fn entry(listed: &flat::Table<'_>, meter: &mut Meter) -> Option<Result<Entry, Er
         Ok(_) => return Some(Err(wrong(name, "it is sparse"))),
         Err(problem) => return Some(Err(wrong(name, problem))),
     };
-    let mtime = match str::from_utf8(listed.bytes(10)?).ok()? {
+    let mtime = match str::from_utf8(mtime).ok()? {
         "" => Ok(crate::Time::default()),
         text => time(text),
     };
@@ -198,8 +212,8 @@ fn entry(listed: &flat::Table<'_>, meter: &mut Meter) -> Option<Result<Entry, Er
         mode: u32::try_from(i64::from_le_bytes(listed.number(5)?) & 0o7777).ok()?,
         uid: u32::from_le_bytes(listed.number(6)?).into(),
         gid: u32::from_le_bytes(listed.number(7)?).into(),
-        uname: meter.name(listed.bytes(8)?),
-        gname: meter.name(listed.bytes(9)?),
+        uname: meter.name(uname),
+        gname: meter.name(gname),
         mtime: match mtime {
             Ok(mtime) => mtime,
             Err(error) => return Some(Err(error)),
