@@ -164,16 +164,6 @@ impl Toc {
         Ok(Self { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans) })
     }
 
-    pub(crate) fn of_index(
-        table: Table,
-        compression: Compression,
-        size: u64,
-        origin: Origin,
-        parts: Parts,
-    ) -> Self {
-        Self { table, compression, size, origin, parts }
-    }
-
     /// The table of what is one file as a whole, of this name and so many bytes. It has no spans.
     pub fn of_file(name: &[u8], size: u64) -> Self {
         let kind = Kind::File(Body { offset: 0, stored: size, size, extents: None });

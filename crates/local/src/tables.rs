@@ -1,4 +1,5 @@
-//! What has been found out of layers, by their digests: a file each, of which only the maker knows the content.
+//! What has been found out of layers, by their digests, or by others that the maker has made: a file each, of which only the maker knows
+//! the content.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -36,7 +37,7 @@ pub struct Tables {
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableEntry {
-    /// Of the layer.
+    /// Of the layer, or what else it is kept under.
     pub layer: Digest,
     /// Its length in bytes.
     pub size: u64,
@@ -76,7 +77,7 @@ impl Tables {
         layer: &Digest,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), store::Error> {
-        self.try_put(layer, write).map_err(|error| error.doing(format!("keeping the table of layer {layer}")))
+        self.try_put(layer, write).map_err(|error| error.doing(format!("keeping the table {layer}")))
     }
 
     /// Forgets what is kept of a layer.

@@ -9,7 +9,7 @@ use testkit::lazy::{self, Lazy};
 use testkit::{Cli, DockerRegistry, Relay};
 
 use crate::edits::on_both;
-use crate::support::refused;
+use crate::support::{noise, refused};
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -28,18 +28,6 @@ fn archive() -> Vec<u8> {
         .symbolic_link("link", "etc/motd")
         .hard_link("again", "run")
         .tar()
-}
-
-/// Bytes that do not compress.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    std::iter::repeat_with(&mut next).take(length).collect()
 }
 
 /// An image of one layer, whose descriptor and manifest have annotations.

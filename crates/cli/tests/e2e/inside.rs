@@ -10,7 +10,7 @@ use testkit::images::{self, Compression, Entry, Graph, Image, Layer};
 use testkit::{Answer, Cli, DockerRegistry, FaultRegistry, Relay, Route};
 
 use crate::edits::on_both;
-use crate::support::{assert_empty, refused};
+use crate::support::{assert_empty, noise, refused};
 
 /// An image of three layers: a large one, and small ones that add, overwrite, delete and hide.
 fn layered() -> Graph {
@@ -37,18 +37,6 @@ fn layered() -> Graph {
         .symbolic_link("app/config", "../etc/motd")
         .hard_link("app/again", "app/run");
     Image::new([lower, middle, upper]).platform("linux/amd64").build()
-}
-
-/// Bytes that hardly compress.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    std::iter::repeat_with(&mut next).take(length).collect()
 }
 
 /// docker-registry with an image, and a relay before it that counts.

@@ -275,7 +275,7 @@ impl Listing {
             chunk.compressed.end = next;
         }
         let table = Table { entries: self.entries, size: inflated.unwrap_or(sum) };
-        Ok(Toc::of_index(table, compression, size, origin, Parts::Chunks(chunks)))
+        Ok(Toc { table, compression, size, origin, parts: Parts::Chunks(chunks) })
     }
 }
 

@@ -87,7 +87,8 @@ fn parse(ztoc: &[u8], size: u64, limits: Limits) -> Option<Result<Toc, Error>> {
     }
     let table = Table { entries, size: inflated };
     let checked = check(&table).map_err(invalid);
-    Some(checked.map(|()| Toc::of_index(table, kind, size, Origin::Soci, Parts::Spans(spans))))
+    let toc = Toc { table, compression: kind, size, origin: Origin::Soci, parts: Parts::Spans(spans) };
+    Some(checked.map(|()| toc))
 }
 
 /// The number of points (4 bytes) and the usual span (8); then for each where it is, compressed (8) and inflated (8), the bits of the

@@ -183,6 +183,45 @@ fn what_is_not_of_the_layer_is_refused() {
     }
 }
 
+/// Offsets may lead to one place as often as they like: a small zTOC is no reason to copy one record a thousand times.
+#[test]
+fn what_is_named_many_times_counts_each_time() {
+    let mut builder = FlatBufferBuilder::new();
+    let [name, kind, record, value] =
+        ["file", "reg", "user.note", &"x".repeat(1 << 16)].map(|text| builder.create_string(text));
+    let start = builder.start_table();
+    builder.push_slot_always(slot(0), record);
+    builder.push_slot_always(slot(1), value);
+    let record = builder.end_table(start).as_union_value();
+    let records = builder.create_vector(&vec![record; 1000]);
+    let start = builder.start_table();
+    builder.push_slot_always(slot(0), name);
+    builder.push_slot_always(slot(1), kind);
+    builder.push_slot_always(slot(13), records);
+    let entry = builder.end_table(start).as_union_value();
+    let entries = builder.create_vector(&[entry]);
+    let start = builder.start_table();
+    builder.push_slot_always(slot(0), entries);
+    let toc = builder.end_table(start);
+    let digests = builder.create_vector::<WIPOffset<&str>>(&[]);
+    let mut checkpoints = 2_i32.to_le_bytes().to_vec();
+    checkpoints.extend(1_u64.to_le_bytes());
+    checkpoints.extend(0_u64.to_le_bytes());
+    let checkpoints = builder.create_vector(&checkpoints);
+    let start = builder.start_table();
+    builder.push_slot(slot(0), 2_i8, 1);
+    builder.push_slot_always(slot(2), digests);
+    builder.push_slot_always(slot(3), checkpoints);
+    let compression = builder.end_table(start);
+    let start = builder.start_table();
+    builder.push_slot_always(slot(4), toc);
+    builder.push_slot_always(slot(5), compression);
+    let root = builder.end_table(start);
+    builder.finish_minimal(root);
+    let limits = Limits { memory: 1 << 22, ..Limits::default() };
+    assert!(matches!(read(builder.finished_data(), 0, limits), Err(Error::Limit { .. })));
+}
+
 #[test]
 fn plain_archives_have_spans_of_one_length() {
     let archive = tar(&content(&[(0, 10_000)]));
