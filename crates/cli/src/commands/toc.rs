@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         spans: toc.spans(),
         table: if known == Known::File { 0 } else { length(toc) },
         histories: toc.points_size(),
-        made: known == Known::Nothing,
+        made: known == Known::Nothing && toc.origin == Origin::Layer,
         origin: toc.origin.name(),
     });
     let layers: Vec<Layer> = layers.collect();
