@@ -16,7 +16,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use futures_util::future::{join, try_join};
+use futures_util::future::try_join;
 use oci::Manifest;
 use store::Store;
 
@@ -120,7 +120,8 @@ pub async fn diff(a: &Side, b: &Side, how: &Diff) -> Result<Difference, Error> {
     if tables::is_same([a, b]) {
         return Ok(found);
     }
-    join(a.inside.prepare(), b.inside.prepare()).await;
+    a.inside.prepare().await;
+    b.inside.prepare_beside(&a.inside).await;
     let pair = tables::Pair::new([a, b]);
     let below = pair.below(how.below.as_deref(), how.is_complete).await?;
     let tables = pair.tables(how.is_complete).await?;

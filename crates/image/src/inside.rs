@@ -168,6 +168,16 @@ impl Inside {
         self.look(unknown.collect()).await;
     }
 
+    /// The same, without the layers that `other` has a table of, or knows an index of that is of no use.
+    pub(crate) async fn prepare_beside(&self, other: &Self) {
+        let kept = (0..other.layers.len()).filter(|layer| other.is_kept(*layer));
+        let mut theirs: HashSet<Digest> = kept.map(|layer| other.layers[layer].digest).collect();
+        theirs.extend(other.all_unusable().iter());
+        let unknown = (0..self.layers.len())
+            .filter(|layer| !theirs.contains(&self.layers[*layer].digest) && !self.is_kept(*layer));
+        self.look(unknown.collect()).await;
+    }
+
     async fn look(&self, layers: Vec<usize>) {
         let indexed = futures_util::stream::iter(layers).map(|layer| self.indexed(layer));
         indexed.buffer_unordered(LAYERS_AT_ONCE).for_each(|_| async {}).await;
@@ -326,19 +336,22 @@ impl Inside {
         scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
     }
 
-    /// Whether a table is kept, whatever it is worth: it is not opened.
+    /// Whether a table is kept that is one by its head; the rest of it is not read.
     pub(crate) fn is_kept(&self, layer: usize) -> bool {
         let digest = &self.layers[layer].digest;
         self.all_known().contains_key(digest)
-            || self.looking.tables.as_ref().is_some_and(|tables| tables.has(digest))
+            || self
+                .looking
+                .tables
+                .as_ref()
+                .and_then(|tables| tables.get(digest))
+                .is_some_and(|file| Toc::is_one(&file))
     }
 
     /// The table that an index of others makes, if there is one for the layer that is worth anything.
     async fn indexed(&self, layer: usize) -> Option<Arc<Toc>> {
         let layer = &self.layers[layer];
-        // A set is sound whoever panicked over it.
-        let unusable = || self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        if unusable().contains(&layer.digest) {
+        if self.all_unusable().contains(&layer.digest) {
             return None;
         }
         let place = index::place(&self.looking, layer, &self.soci).await?;
@@ -353,7 +366,7 @@ impl Inside {
                 let text =
                     format!("the index of layer {} is not used: {}", layer.digest, index::cause(&error));
                 self.looking.observer.event(&Event::Uncached(&text));
-                unusable().insert(layer.digest);
+                self.all_unusable().insert(layer.digest);
                 None
             }
         }
@@ -396,6 +409,11 @@ impl Inside {
         if let Some(tables) = &self.looking.tables {
             tables.remove(&layer.digest);
         }
+    }
+
+    fn all_unusable(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        // A set is sound whoever panicked over it.
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_known(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Toc>>> {

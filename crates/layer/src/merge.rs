@@ -121,7 +121,8 @@ impl<'a> Merge<'a> {
         for layer in 0..self.layers.len() {
             let table = self.layers[layer];
             for (index, entry) in table.entries.iter().enumerate() {
-                self.apply(entry, Source { layer, entry: index }).map_err(|problem| Error::Merge {
+                let source = Source::new(layer, index).map_err(Problem::from);
+                source.and_then(|source| self.apply(entry, source)).map_err(|problem| Error::Merge {
                     layer,
                     path: quote(&entry.path),
                     problem,
@@ -197,7 +198,7 @@ impl<'a> Merge<'a> {
         directory: &'a [u8],
         name: &'a [u8],
         source: Source,
-        layer: usize,
+        layer: u32,
     ) -> Result<(), Problem> {
         // An empty name is the root's, which a table only has directories for.
         let id = if name.is_empty() {
@@ -206,13 +207,12 @@ impl<'a> Merge<'a> {
             let directory = self.tree.make(directory, layer)?;
             self.tree.place(directory, name, layer)?
         };
-        self.tree.put(id, source, &self.entry(source).kind, layer);
-        Ok(())
+        Ok(self.tree.put(id, source, &self.entry(source).kind, layer)?)
     }
 
     fn entry(&self, source: Source) -> &'a Entry {
         // Sources are made from positions in these vectors, which do not change.
-        &self.layers[source.layer].entries[source.entry]
+        &self.layers[source.layer as usize].entries[source.entry as usize]
     }
 
     fn finish(self) -> Merged<'a> {
@@ -244,7 +244,7 @@ impl<'a> Merge<'a> {
                 };
                 let path =
                     if *entry.path == *path { Cow::Borrowed(&*entry.path) } else { Cow::Owned(path.clone()) };
-                nodes.push(Node { path, layer: source.layer, entry, link });
+                nodes.push(Node { path, layer: source.layer as usize, entry, link });
             }
             let visible = |id: &Id| Whiteout::of(self.tree.name(*id)) != Some(Whiteout::Bookkeeping);
             rest.extend(self.tree.children(id).rev().filter(visible).map(|id| (id, path.len())));
@@ -259,6 +259,7 @@ impl From<Lost> for Problem {
             Lost::Loop => "more than 255 symbolic links on the way".into(),
             Lost::Walk => "symbolic links lead too far around".into(),
             Lost::Directories => "too many directories without entries of their own".into(),
+            Lost::Entries => "more than four billion entries".into(),
             Lost::Long => "symbolic links lead to a path of more than 4095 bytes".into(),
         }
     }

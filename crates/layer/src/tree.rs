@@ -1,6 +1,7 @@
 //! A file system in the making: what merging knows after so many layers.
 //!
-//! Nodes stand in one vector and name each other by index, so that neither depth nor number of entries meets the stack.
+//! Nodes stand in one vector and name each other by index, so that neither depth nor number of entries meets the stack. There is one for
+//! each entry of all layers, so they are small: 64 bytes.
 
 use std::collections::BTreeMap;
 
@@ -8,42 +9,53 @@ use crate::entry::Kind;
 use crate::path::PATH_MAX;
 
 /// Index of a node.
-pub(crate) type Id = usize;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id(u32);
 
 /// The root, which is always there.
-pub(crate) const ROOT: Id = 0;
+pub(crate) const ROOT: Id = Id(0);
 
 /// Which entry a node has its content and metadata from: index of the layer, and index of the entry there. Nodes that are hard
 /// links of each other have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
-    pub(crate) layer: usize,
-    pub(crate) entry: usize,
+    pub(crate) layer: u32,
+    pub(crate) entry: u32,
 }
 
-pub(crate) struct Node<'a> {
+impl Source {
+    pub(crate) fn new(layer: usize, entry: usize) -> Result<Self, Lost> {
+        Ok(Self { layer: numbered(layer)?, entry: numbered(entry)? })
+    }
+}
+
+struct Node<'a> {
     name: &'a [u8],
     parent: Id,
-    /// Bytes of the path from the root.
-    length: usize,
-    what: What<'a>,
-    /// The last layer that had an entry for this node. Only meaningful with a source.
-    layer: usize,
-    /// The last layer that put anything here or below.
-    touched: usize,
-    /// The last layer below which everything here has been hidden: nothing below this node is older.
-    swept: usize,
+    /// Bytes of the path from the root; at most [`PATH_MAX`].
+    length: u16,
     /// Something that is no directory was here, so that nothing is left of what lower layers had below.
     cleared: bool,
-    children: BTreeMap<&'a [u8], Id>,
+    what: What,
+    /// The last layer that had an entry for this node. Only meaningful with a source.
+    layer: u32,
+    /// The last layer that put anything here or below.
+    touched: u32,
+    /// The last layer below which everything here has been hidden: nothing below this node is older.
+    swept: u32,
+    children: Children<'a>,
 }
 
+/// What is in a directory, by name. Most nodes have nothing.
+type Children<'a> = Option<Box<BTreeMap<&'a [u8], Id>>>;
+
 #[derive(Clone, Copy)]
-enum What<'a> {
+enum What {
     /// A directory that no entry names: one of its children needs it.
     Implicit,
     Directory(Source),
-    Symlink(Source, &'a [u8]),
+    /// With the index of its target.
+    Symlink(Source, u32),
     Other(Source),
 }
 
@@ -58,6 +70,13 @@ pub(crate) enum Lost {
     Long,
     /// More directories without entries than [`IMPLICIT`] allows.
     Directories,
+    /// More than the 32 bits count that a node has for it.
+    Entries,
+}
+
+/// A position, as a node has it.
+fn numbered(position: usize) -> Result<u32, Lost> {
+    position.try_into().map_err(|_| Lost::Entries)
 }
 
 /// As many symbolic links as containerd follows on one path (Linux itself gives up after 40).
@@ -73,6 +92,8 @@ const IMPLICIT: usize = 1 << 20;
 
 pub(crate) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
+    /// The targets of all symbolic links that were put.
+    targets: Vec<&'a [u8]>,
     /// The most nodes that there may be.
     limit: usize,
     /// Bytes of paths walked behind symbolic links so far.
@@ -87,7 +108,7 @@ impl<'a> Tree<'a> {
         let limit = entries.saturating_mul(2).saturating_add(IMPLICIT);
         // Nearly each has a node, and growing would take as much again.
         let nodes = Vec::with_capacity(entries.saturating_add(1));
-        let mut tree = Self { nodes, limit, walked: 0, guessed: false };
+        let mut tree = Self { nodes, targets: Vec::new(), limit, walked: 0, guessed: false };
         tree.nodes.push(Node::new(&[], ROOT, 0));
         tree
     }
@@ -97,16 +118,24 @@ impl<'a> Tree<'a> {
         self.nodes.len()
     }
 
+    fn node(&self, id: Id) -> &Node<'a> {
+        &self.nodes[id.0 as usize]
+    }
+
+    fn node_mut(&mut self, id: Id) -> &mut Node<'a> {
+        &mut self.nodes[id.0 as usize]
+    }
+
     /// What the node has its content from; `None` for an implicit directory.
     pub(crate) fn source(&self, id: Id) -> Option<Source> {
-        match self.nodes[id].what {
+        match self.node(id).what {
             What::Implicit => None,
             What::Directory(source) | What::Symlink(source, _) | What::Other(source) => Some(source),
         }
     }
 
     pub(crate) fn is_directory(&self, id: Id) -> bool {
-        matches!(self.nodes[id].what, What::Implicit | What::Directory(_))
+        matches!(self.node(id).what, What::Implicit | What::Directory(_))
     }
 
     /// Whether a directory had to be made, at any time, that no entry had named so far.
@@ -116,7 +145,7 @@ impl<'a> Tree<'a> {
 
     /// Whether it is a directory now, but was something else before.
     pub(crate) fn was_cleared(&self, id: Id) -> bool {
-        self.is_directory(id) && self.nodes[id].cleared
+        self.is_directory(id) && self.node(id).cleared
     }
 
     /// Whether a symbolic link is on the way to a directory, as far as that is there.
@@ -124,7 +153,7 @@ impl<'a> Tree<'a> {
         let mut at = ROOT;
         for component in directory.split(|byte| *byte == b'/') {
             let Some(child) = self.child(at, component) else { return false };
-            if matches!(self.nodes[child].what, What::Symlink(..)) {
+            if matches!(self.node(child).what, What::Symlink(..)) {
                 return true;
             }
             at = child;
@@ -136,24 +165,24 @@ impl<'a> Tree<'a> {
     pub(crate) fn path(&self, mut id: Id) -> Vec<u8> {
         let mut names = Vec::new();
         while id != ROOT {
-            names.push(self.nodes[id].name);
-            id = self.nodes[id].parent;
+            names.push(self.node(id).name);
+            id = self.node(id).parent;
         }
         names.reverse();
         names.join(&b'/')
     }
 
     pub(crate) fn name(&self, id: Id) -> &'a [u8] {
-        self.nodes[id].name
+        self.node(id).name
     }
 
     /// The children, in the order of their names' bytes.
     pub(crate) fn children(&self, id: Id) -> impl DoubleEndedIterator<Item = Id> {
-        self.nodes[id].children.values().copied()
+        self.node(id).children.iter().flat_map(|children| children.values().copied())
     }
 
     pub(crate) fn child(&self, directory: Id, name: &[u8]) -> Option<Id> {
-        self.nodes[directory].children.get(name).copied()
+        self.node(directory).children.as_ref()?.get(name).copied()
     }
 
     /// Finds a directory, through symbolic links that are followed inside the root; `None` when there is none.
@@ -163,12 +192,12 @@ impl<'a> Tree<'a> {
 
     /// Finds a directory, or makes it for `layer`: what is missing becomes implicit, and so does a file in the way, as umoci
     /// and overlay file systems have it.
-    pub(crate) fn make(&mut self, directory: &'a [u8], layer: usize) -> Result<Id, Lost> {
+    pub(crate) fn make(&mut self, directory: &'a [u8], layer: u32) -> Result<Id, Lost> {
         // With a layer to make directories for, a walk ends at one.
         self.walk(directory, Some(layer)).map(|found| found.unwrap_or(ROOT))
     }
 
-    fn walk(&mut self, directory: &'a [u8], make: Option<usize>) -> Result<Option<Id>, Lost> {
+    fn walk(&mut self, directory: &'a [u8], make: Option<u32>) -> Result<Option<Id>, Lost> {
         let mut at = ROOT;
         // What is left to walk: targets of links on top of the path that they stood in.
         let mut rest = vec![directory];
@@ -189,18 +218,19 @@ impl<'a> Tree<'a> {
                 b"" | b"." => continue,
                 // The parent of the root is the root. Paths of entries have no `..`, targets of links have.
                 b".." => {
-                    at = self.nodes[at].parent;
+                    at = self.node(at).parent;
                     continue;
                 }
                 _ => {}
             }
             at = match (self.child(at, component), make) {
                 (Some(child), _) if self.is_directory(child) => child,
-                (Some(child), _) if let What::Symlink(_, target) = self.nodes[child].what => {
+                (Some(child), _) if let What::Symlink(_, target) = self.node(child).what => {
                     hops += 1;
                     if hops > HOPS {
                         return Err(Lost::Loop);
                     }
+                    let target = self.targets[target as usize];
                     rest.push(target);
                     if target.starts_with(b"/") { ROOT } else { at }
                 }
@@ -220,67 +250,73 @@ impl<'a> Tree<'a> {
     }
 
     /// The node of this name in a directory, made when there is none. It is for the caller to [`put`](Self::put) something.
-    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: usize) -> Result<Id, Lost> {
+    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: u32) -> Result<Id, Lost> {
         self.child(directory, name).map_or_else(|| self.add(directory, name, layer), Ok)
     }
 
     /// Puts an entry at a node. A directory on a directory merges with it; everything else replaces what was there.
-    pub(crate) fn put(&mut self, id: Id, source: Source, kind: &'a Kind, layer: usize) {
+    pub(crate) fn put(&mut self, id: Id, source: Source, kind: &'a Kind, layer: u32) -> Result<(), Lost> {
         let what = match kind {
             Kind::Directory => What::Directory(source),
-            Kind::Symlink(target) => What::Symlink(source, target),
+            Kind::Symlink(target) => {
+                let index = numbered(self.targets.len())?;
+                self.targets.push(target);
+                What::Symlink(source, index)
+            }
             _ => What::Other(source),
         };
         if matches!(what, What::Directory(_)) && self.is_directory(id) {
-            self.nodes[id].what = what;
+            self.node_mut(id).what = what;
             self.touch(id, layer);
         } else {
             self.replace(id, what, layer);
         }
-        self.nodes[id].layer = layer;
+        self.node_mut(id).layer = layer;
+        Ok(())
     }
 
-    fn replace(&mut self, id: Id, what: What<'a>, layer: usize) {
-        let node = &mut self.nodes[id];
+    fn replace(&mut self, id: Id, what: What, layer: u32) {
+        let node = self.node_mut(id);
         node.what = what;
         node.layer = layer;
         node.cleared |= matches!(what, What::Symlink(..) | What::Other(_));
-        node.children.clear();
+        node.children = None;
         self.touch(id, layer);
     }
 
-    fn add(&mut self, parent: Id, name: &'a [u8], layer: usize) -> Result<Id, Lost> {
-        let id = self.nodes.len();
-        let above = if parent == ROOT { 0 } else { self.nodes[parent].length + 1 };
+    fn add(&mut self, parent: Id, name: &'a [u8], layer: u32) -> Result<Id, Lost> {
+        let above = if parent == ROOT { 0 } else { usize::from(self.node(parent).length) + 1 };
         let length = above + name.len();
-        if length > PATH_MAX {
+        let Some(length) = u16::try_from(length).ok().filter(|_| length <= PATH_MAX) else {
             return Err(Lost::Long);
-        }
-        if id > self.limit {
+        };
+        if self.nodes.len() > self.limit {
             return Err(Lost::Directories);
         }
+        let id = Id(numbered(self.nodes.len())?);
         self.nodes.push(Node { length, ..Node::new(name, parent, layer) });
-        self.nodes[parent].children.insert(name, id);
+        self.node_mut(parent).children.get_or_insert_default().insert(name, id);
         self.touch(parent, layer);
         Ok(id)
     }
 
     /// Notes that a layer put something at a node. Above one that is noted already, all are.
-    fn touch(&mut self, mut id: Id, layer: usize) {
-        while self.nodes[id].touched != layer {
-            self.nodes[id].touched = layer;
-            id = self.nodes[id].parent;
+    fn touch(&mut self, mut id: Id, layer: u32) {
+        while self.node(id).touched != layer {
+            self.node_mut(id).touched = layer;
+            id = self.node(id).parent;
         }
     }
 
     /// Hides what layers below `layer` have at this name, and keeps what `layer` itself has.
-    pub(crate) fn hide(&mut self, directory: Id, name: &[u8], layer: usize) {
+    pub(crate) fn hide(&mut self, directory: Id, name: &[u8], layer: u32) {
         let Some(child) = self.child(directory, name) else { return };
-        if self.nodes[child].touched == layer {
+        if self.node(child).touched == layer {
             self.age(child, layer);
             self.sweep(child, layer);
         } else {
-            self.nodes[directory].children.remove(name);
+            let children = &mut self.node_mut(directory).children;
+            children.as_deref_mut().and_then(|children| children.remove(name));
         }
     }
 
@@ -288,34 +324,34 @@ impl<'a> Tree<'a> {
     ///
     /// Directories without anything of `layer` go at once; each of the others is visited once a layer, however many
     /// whiteouts name it and its parents.
-    pub(crate) fn sweep(&mut self, directory: Id, layer: usize) {
+    pub(crate) fn sweep(&mut self, directory: Id, layer: u32) {
         let mut rest = vec![directory];
         while let Some(id) = rest.pop() {
-            if self.nodes[id].swept == layer {
+            if self.node(id).swept == layer {
                 continue;
             }
-            self.nodes[id].swept = layer;
-            let mut children = std::mem::take(&mut self.nodes[id].children);
-            children.retain(|_, child| self.nodes[*child].touched == layer);
+            self.node_mut(id).swept = layer;
+            let Some(mut children) = self.node_mut(id).children.take() else { continue };
+            children.retain(|_, child| self.node(*child).touched == layer);
             for child in children.values() {
                 self.age(*child, layer);
                 rest.push(*child);
             }
-            self.nodes[id].children = children;
+            self.node_mut(id).children = Some(children);
         }
     }
 
     /// A directory that is hidden itself, but has something of `layer` in it, is left as one that no entry names.
-    fn age(&mut self, id: Id, layer: usize) {
-        if self.nodes[id].layer != layer {
-            self.nodes[id].what = What::Implicit;
+    fn age(&mut self, id: Id, layer: u32) {
+        if self.node(id).layer != layer {
+            self.node_mut(id).what = What::Implicit;
         }
     }
 }
 
 impl<'a> Node<'a> {
     /// A directory that a layer needs.
-    fn new(name: &'a [u8], parent: Id, layer: usize) -> Self {
+    fn new(name: &'a [u8], parent: Id, layer: u32) -> Self {
         Self {
             name,
             parent,
@@ -325,7 +361,7 @@ impl<'a> Node<'a> {
             touched: layer,
             swept: layer,
             cleared: false,
-            children: BTreeMap::new(),
+            children: None,
         }
     }
 }
@@ -342,12 +378,18 @@ mod tests {
         let new = tree.make(b"d/old/new", 1).unwrap();
         let directory = tree.child(ROOT, b"d").unwrap();
         tree.hide(ROOT, b"d", 1);
-        assert_eq!([directory, old, new].map(|id| tree.nodes[id].swept), [1, 1, 1]);
+        assert_eq!([directory, old, new].map(|id| tree.node(id).swept), [1, 1, 1]);
         assert_eq!(tree.children(directory).collect::<Vec<_>>(), [old]);
         tree.hide(ROOT, b"d", 2);
         assert_eq!(tree.children(ROOT).count(), 0);
         // Nothing was done below what went as a whole.
-        assert_eq!(tree.nodes[directory].swept, 1);
+        assert_eq!(tree.node(directory).swept, 1);
+    }
+
+    /// Each entry of an image has one.
+    #[test]
+    fn nodes_are_small() {
+        assert_eq!(size_of::<Node<'_>>(), 64);
     }
 
     #[test]
@@ -358,7 +400,7 @@ mod tests {
         let mut tree = Tree::new(10);
         for (name, kind) in ["a", "b", "c"].into_iter().zip(&links) {
             let id = tree.place(ROOT, name.as_bytes(), 0).unwrap();
-            tree.put(id, source, kind, 0);
+            tree.put(id, source, kind, 0).unwrap();
         }
         assert_eq!(tree.find(b"a"), Err(Lost::Loop));
         // Nothing is made for who only looks.

@@ -8,7 +8,7 @@ use testkit::images::{Blob, Compression, Entry, Graph, Layer};
 use testkit::lazy::{self, Lazy};
 use testkit::{Cli, DockerRegistry, Relay};
 
-use crate::edits::on_both;
+use crate::edits::{Registry, on_both};
 use crate::support::{noise, refused};
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -72,6 +72,11 @@ fn soci(layer: &[u8], ztoc: &[u8], subject: Option<Value>) -> Graph {
         index["subject"] = subject;
     }
     Graph::leaf(&index, vec![config, ztoc])
+}
+
+/// How many tables are kept.
+fn kept_tables(cli: &Cli) -> usize {
+    std::fs::read_dir(cli.home().join(".cache/hoist/tables")).unwrap().count()
 }
 
 /// docker-registry behind a relay that counts.
@@ -228,6 +233,8 @@ fn what_an_index_says_wrongly_is_not_printed() {
             &cli.hoist(["extract", &name, "/noise", "noise"]).run(),
             "is not what its zstd:chunked index says",
         );
+        // The table that it made is forgotten.
+        assert_eq!(kept_tables(cli), 0);
         let own = cli.hoist(["cat", &name, "/noise", "--no-index"]).run();
         own.success();
         assert!(own.stdout.len() == 2 << 20 && own.stdout[1..] == noise(2 << 20)[1..]);
@@ -248,6 +255,16 @@ fn what_an_index_says_wrongly_is_not_printed() {
             assert_eq!(outcome.success(), "hello\n");
             let told = outcome.stderr().matches("is not used: it is not that of").count();
             assert_eq!(told, usize::from(tag == "3"), "{outcome}");
+            // Two images that share the layer, and what is told of it.
+            cli.hoist(["cache", "clear", "tables"]).run().success();
+            let [below, above] =
+                [tag.to_owned(), format!("{tag}-more")].map(|tag| registry.name(&format!("lies:{tag}")));
+            std::fs::create_dir_all(cli.work().join("more")).unwrap();
+            std::fs::write(cli.work().join("more/file"), "more\n").unwrap();
+            cli.hoist(["append", "-b", &below, "-f", "more", "-t", &above]).run().success();
+            let outcome = cli.hoist(["diff", &below, &above, "--files-only", "/"]).run();
+            assert!(outcome.success().contains("/file"), "{outcome}");
+            assert_eq!(outcome.stderr().matches("is not used").count(), told, "{outcome}");
             cli.hoist(["cache", "clear", "tables"]).run().success();
         }
         registry.push(&plain(GZIP, &good), "lies", "5");
@@ -263,6 +280,54 @@ fn what_an_index_says_wrongly_is_not_printed() {
             "the layer has more than 5 entries",
         );
     });
+}
+
+/// A chunk that is too long to be held until it is proven is looked through, but nothing is told of it before.
+#[test]
+fn long_chunks_are_told_of_when_they_are_proven() {
+    let registry = Registry::docker();
+    let cli = Cli::new();
+    let noise = noise(9 << 20);
+    let long = [b"a needle\n".as_slice(), &noise].concat();
+    let mut lazy = lazy::zstd_chunked(&Layer::new().file("long", long).tar(), 16 << 20, false);
+    registry.push(&plain(ZSTD, &lazy), "long", "1");
+    let listed =
+        cli.hoist(["grep", "--files-with-matches", "--text", &registry.name("long:1"), "a needle"]).run();
+    assert_eq!(listed.success(), "/long\n");
+    let at = lazy.blob.windows(64).position(|part| part == &noise[5 << 20..][..64]).unwrap();
+    lazy.blob[at] ^= 1;
+    registry.push(&plain(ZSTD, &lazy), "long", "2");
+    let listed =
+        cli.hoist(["grep", "--files-with-matches", "--text", &registry.name("long:2"), "a needle"]).run();
+    refused(&cli, &listed, "is not what its zstd:chunked index says");
+}
+
+/// Some writers of zstd:chunked name the digest of an eStargz list besides, which is none.
+#[test]
+fn of_two_indexes_the_one_of_zstd_is_read() {
+    let registry = Registry::docker();
+    let cli = Cli::new();
+    let mut lazy = lazy::zstd_chunked(&archive(), 64 << 10, false);
+    let stargz = lazy::estargz(&archive(), 64 << 10, 0).annotations;
+    lazy.annotations.extend(stargz);
+    registry.push(&plain(ZSTD, &lazy), "two", "1");
+    let outcome = cli.hoist(["toc", &registry.name("two:1"), "--jq", ".[0].origin"]).run();
+    assert_eq!((outcome.success(), outcome.stderr()), ("zstd:chunked\n".to_owned(), String::new()));
+}
+
+/// A table that another version kept does not stand in the way of an index.
+#[test]
+fn a_table_of_another_version_hides_no_index() {
+    let counted = Counted::new();
+    let lazy = lazy::estargz(&archive(), 64 << 10, 0);
+    let graph = plain(GZIP, &lazy);
+    counted.registry.push(&graph, "old", "1");
+    let tables = counted.cli.home().join(".cache/hoist/tables");
+    std::fs::create_dir_all(&tables).unwrap();
+    let layer = Blob::new(GZIP, &lazy.blob).digest.replace(':', "-");
+    std::fs::write(tables.join(layer), "another version, of a hundred bytes or more".repeat(4)).unwrap();
+    let (origin, bytes) = counted.ask("toc", "old:1", &["--jq", ".[0].origin"]);
+    assert!(origin == "eStargz\n" && bytes < 60_000, "{origin}{bytes}");
 }
 
 /// One frame of zstd cannot be read in parts: it is fetched once, and kept.

@@ -159,6 +159,12 @@ impl Toc {
         out.flush()
     }
 
+    /// Whether a file begins as one that [`Toc::write`] of this version wrote; whether it is whole is not looked at.
+    pub fn is_one(file: &File) -> bool {
+        let mut head = [0; HEAD];
+        file.read_exact_at(&mut head, 0).is_ok() && head.starts_with(MAGIC)
+    }
+
     /// What [`Toc::write`] wrote: all of a file. Histories of spans are read from it when they are needed.
     ///
     /// # Errors
