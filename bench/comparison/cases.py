@@ -49,7 +49,7 @@ class Case:
     def floor(self, image):
         """Seconds that the bytes alone need on these lines, or 0: a blob goes up in one connection, and all that is
         shared goes through one line in each direction."""
-        if self.filled or self.warm:
+        if self.filled or self.warm or self.changes:
             return 0
         upload = max(image.blobs.values()) * 8e-6 / self.destination.rate if self.destination.rate else 0
         shared = max(self.source.shared, self.destination.shared)
@@ -200,6 +200,24 @@ def change(name, title, commands, **settings):
     return Case(name, title, commands, to="registry", changes=True, **settings)
 
 
+MUTATE_ALL = {
+    "hoist": "mutate -l a=b {destination} -t {destination_repository}:changed",
+    "crane": tuple("mutate --platform %s -l a=b {destination} -t {destination_repository}:changed" % platform
+                   for platform in PLATFORMS),
+}
+# `app` is the image and a layer; it is to stand on `base`, the image and another layer.
+BASES = (
+    "append --platform all -b {destination} -f {small} -t {destination_repository}:app",
+    "append --platform all -b {destination} --add {small}:/base -t {destination_repository}:base",
+)
+REBASE_ALL = {
+    "hoist": "rebase {destination_repository}:app --old_base {destination} --new_base {destination_repository}:base "
+             "-t {destination_repository}:changed",
+    "crane": tuple("rebase --platform %s {destination_repository}:app --old_base {destination} "
+                   "--new_base {destination_repository}:base -t {destination_repository}:changed" % platform
+                   for platform in PLATFORMS),
+}
+
 CHANGES = (
     change("append-1", "`append` of a tar of 230 MB, gzip level 1", {
         "hoist": "append --compression gzip:1 -f {tar} -t {destination_repository}:changed",
@@ -226,21 +244,11 @@ CHANGES = (
         "hoist": "mutate -l a=b {destination_repository}:changed",
         "crane": "mutate -l a=b {destination_repository}:changed",
     }, holds=True, before=("tag {destination_repository}@{amd64} changed",), rounds=4),
-    change("mutate-all", "`mutate` of a label of eight platforms; crane: eight times", {
-        "hoist": "mutate -l a=b {destination} -t {destination_repository}:changed",
-        "crane": tuple("mutate --platform %s -l a=b {destination} -t {destination_repository}:changed" % platform
-                       for platform in PLATFORMS),
-    }, holds=True, rounds=2),
-    change("rebase-all", "`rebase` of eight platforms; crane: eight times", {
-        "hoist": "rebase {destination_repository}:app --old_base {destination} --new_base {destination_repository}:base "
-                 "-t {destination_repository}:changed",
-        "crane": tuple("rebase --platform %s {destination_repository}:app --old_base {destination} "
-                       "--new_base {destination_repository}:base -t {destination_repository}:changed" % platform
-                       for platform in PLATFORMS),
-    }, holds=True, rounds=2, before=(
-        "append --platform all -b {destination} -f {small} -t {destination_repository}:app",
-        "append --platform all -b {destination} --add {small}:/base -t {destination_repository}:base",
-    )),
+    change("mutate-all", "`mutate` of a label of eight platforms; crane: eight times", MUTATE_ALL, holds=True, rounds=2),
+    change("mutate-all-near", "The same, 25 ms and 100 Mbit a connection away", MUTATE_ALL, holds=True, destination=NEAR),
+    change("rebase-all", "`rebase` of eight platforms; crane: eight times", REBASE_ALL, holds=True, rounds=2, before=BASES),
+    change("rebase-all-near", "The same, 25 ms and 100 Mbit a connection away", REBASE_ALL, holds=True, before=BASES,
+           destination=NEAR),
 )
 
 AMD64 = "--platform linux/amd64 {source}"

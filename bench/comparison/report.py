@@ -97,8 +97,8 @@ TARGETS = (
     Target("append-zstd", "wall", 1 / 3, against="crane"),
     Target("flatten", "wall", 5, unit="s"),
     Target("mutate", "requests", 5),
-    Target("mutate-all", "wall", 0.25, against="crane"),
-    Target("rebase-all", "wall", 0.25, against="crane"),
+    *(Target(case, "wall", 0.25, against="crane")
+      for case in ("mutate-all", "mutate-all-near", "rebase-all", "rebase-all-near")),
     *(Target(case, "peak", 48, unit="MiB", scale=MIB)
       for case in ("append-1", "append", "append-zstd-1", "append-zstd", "flatten", "mutate-all", "rebase-all")),
     Target("cat-again", "wall", 0.5, unit="s"),

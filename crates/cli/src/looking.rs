@@ -193,10 +193,10 @@ impl<'a> Row<'a> {
             path: format!("/{}", text(self.path)),
             kind: kind(&self.entry.kind),
             mode: format!("{:04o}", metadata.mode),
-            uid: metadata.uid,
-            gid: metadata.gid,
-            user: name(&metadata.uname),
-            group: name(&metadata.gname),
+            uid: metadata.owner.uid,
+            gid: metadata.owner.gid,
+            user: name(&metadata.owner.uname),
+            group: name(&metadata.owner.gname),
             size: self.entry.size(),
             time: time(metadata.mtime),
             target: target(&self.entry.kind).map(text),
@@ -276,7 +276,7 @@ impl Widths {
 
 /// By numbers: names differ from image to image.
 fn owner(entry: &Entry) -> String {
-    format!("{}:{}", entry.metadata.uid, entry.metadata.gid)
+    format!("{}:{}", entry.metadata.owner.uid, entry.metadata.owner.gid)
 }
 
 /// A path as it is printed: as it is shown where that is on a terminal, else its bytes.

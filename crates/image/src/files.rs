@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use layer::{Item, Metadata, TarWriter, Time};
+use layer::{Item, Metadata, Owner, TarWriter, Time};
 
 use crate::Created;
 
@@ -132,7 +132,7 @@ impl Files {
         };
         let (uid, gid) = self.owner;
         let mtime = Time { seconds: self.time.map_or(0, Created::seconds), nanoseconds: 0 };
-        Metadata { uid, gid, mtime, ..Metadata::new(mode) }
+        Metadata { owner: Owner { uid, gid, ..Owner::default() }.into(), mtime, ..Metadata::new(mode) }
     }
 }
 

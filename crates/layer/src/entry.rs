@@ -1,5 +1,7 @@
 //! One entry of a layer: where it stands, what it is, what is known about it.
 
+use std::ops::Deref;
+use std::slice;
 use std::sync::Arc;
 
 use crate::path;
@@ -81,20 +83,59 @@ pub struct Time {
 pub struct Metadata {
     /// Permissions with set-user-ID, set-group-ID and sticky bits (`0o7777`).
     pub mode: u32,
-    /// Owner.
-    pub uid: u64,
-    /// Group.
-    pub gid: u64,
-    /// Name of the owner; empty when there is none. Shared between entries.
-    pub uname: Arc<[u8]>,
-    /// Name of the group; empty when there is none. Shared between entries.
-    pub gname: Arc<[u8]>,
+    /// Owner and group. Shared between entries.
+    pub owner: Arc<Owner>,
     /// Time of the last change of the content.
     pub mtime: Time,
     /// Extended attributes, name and value, in the order of the archive (`SCHILY.xattr.` and `LIBARCHIVE.xattr.` records).
-    pub xattrs: Box<[Record]>,
+    pub xattrs: Records,
     /// Other PAX records (`atime`, `SCHILY.acl.access`, vendors' own …), verbatim, in the order of the archive.
-    pub records: Box<[Record]>,
+    pub records: Records,
+}
+
+/// Whom an entry belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The user.
+    pub uid: u64,
+    /// The group.
+    pub gid: u64,
+    /// Name of the user; empty when there is none.
+    pub uname: Box<[u8]>,
+    /// Name of the group; empty when there is none.
+    pub gname: Box<[u8]>,
+}
+
+/// Records in their order. Few entries have any, so that none takes no more than a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records(
+    #[expect(clippy::box_collection, reason = "a slice's length would be a second word")]
+    Option<Box<Vec<Record>>>,
+);
+
+impl Deref for Records {
+    type Target = [Record];
+
+    fn deref(&self) -> &[Record] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl FromIterator<Record> for Records {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        let mut records: Vec<Record> = records.into_iter().collect();
+        records.shrink_to_fit();
+        Self((!records.is_empty()).then(|| Box::new(records)))
+    }
+}
+
+impl<'a> IntoIterator for &'a Records {
+    type Item = &'a Record;
+    type IntoIter = slice::Iter<'a, Record>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// A name and its value.
@@ -159,6 +200,12 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A table has one for each entry of a layer.
+    #[test]
+    fn entries_are_small() {
+        assert_eq!(size_of::<Entry>(), 112);
+    }
 
     #[test]
     fn whiteouts() {

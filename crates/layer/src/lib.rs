@@ -63,7 +63,7 @@ pub use changes::{Change, changes, write_changes};
 pub use decoder::{Compression, Decoder};
 pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
-pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Record, Time, Whiteout};
+pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Time, Whiteout};
 pub use error::Error;
 pub use find::{FindError, Found, is_within, path_order};
 pub use limits::Limits;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::{Body, Entry, Error, Kind};
+use crate::{Body, Entry, Error, Kind, Owner};
 
 /// Bounds on what a layer may cost.
 ///
@@ -11,8 +11,8 @@ use crate::{Body, Entry, Error, Kind};
 /// path at most 4095 bytes (as in Linux).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory for one table, in bytes: about 200 bytes an entry and what its path, links and attributes have. The default,
-    /// 1 GiB, holds four million files with paths of usual length.
+    /// Memory for one table, in bytes: about 120 bytes an entry and what its path, links and attributes have. The default,
+    /// 1 GiB, holds six million files with paths of usual length.
     pub memory: usize,
     /// Entries of one table. The default is as many as the memory is enough for.
     pub entries: usize,
@@ -26,8 +26,8 @@ impl Default for Limits {
 
 /// Counts what the entries of one table cost.
 pub(crate) struct Meter {
-    /// Names of owners and groups: few, on every entry.
-    names: HashSet<Arc<[u8]>>,
+    /// Few, on every entry.
+    owners: HashSet<Arc<Owner>>,
     entries: usize,
     /// Estimate of what the entries have so far, in bytes.
     memory: usize,
@@ -36,18 +36,19 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { names: HashSet::new(), entries: 0, memory: 0, limits }
+        Self { owners: HashSet::new(), entries: 0, memory: 0, limits }
     }
 
-    /// One copy of every name.
-    pub(crate) fn name(&mut self, name: &[u8]) -> Arc<[u8]> {
-        if let Some(known) = self.names.get(name) {
+    /// One copy of every owner.
+    pub(crate) fn owner(&mut self, owner: Owner) -> Arc<Owner> {
+        if let Some(known) = self.owners.get(&owner) {
             return Arc::clone(known);
         }
-        let name: Arc<[u8]> = name.into();
-        self.memory = self.memory.saturating_add(name.len() + 64);
-        self.names.insert(Arc::clone(&name));
-        name
+        let names = owner.uname.len() + owner.gname.len();
+        self.memory = self.memory.saturating_add(names + size_of_val(&owner) + 64);
+        let owner = Arc::new(owner);
+        self.owners.insert(Arc::clone(&owner));
+        owner
     }
 
     /// Counts what an entry costs.
@@ -59,7 +60,7 @@ impl Meter {
             Kind::File(Body { extents: Some(extents), .. }) => size_of_val(&**extents) + ALLOCATION,
             _ => 0,
         };
-        let records = entry.metadata.xattrs.iter().chain(&entry.metadata.records);
+        let records = entry.metadata.xattrs.iter().chain(&*entry.metadata.records);
         let records: usize = records
             .map(|record| record.name.len() + record.value.len() + size_of_val(record) + 2 * ALLOCATION)
             .sum();

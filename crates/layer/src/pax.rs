@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::entry::{Extent, Record, Time};
+use crate::entry::{self, Extent, Record, Time};
 
 /// Records of an extended header, in order, as name and value.
 pub(crate) struct Records<'a> {
@@ -77,8 +77,8 @@ pub(crate) struct Extensions {
     pub(crate) uname: Option<Vec<u8>>,
     pub(crate) gname: Option<Vec<u8>>,
     pub(crate) mtime: Option<Time>,
-    pub(crate) xattrs: Box<[Record]>,
-    pub(crate) records: Box<[Record]>,
+    pub(crate) xattrs: entry::Records,
+    pub(crate) records: entry::Records,
     pub(crate) sparse: SparseRecords,
 }
 
@@ -186,7 +186,7 @@ impl SparseRecords {
     }
 }
 
-fn collect(records: BTreeMap<Vec<u8>, Vec<u8>>) -> Box<[Record]> {
+fn collect(records: BTreeMap<Vec<u8>, Vec<u8>>) -> entry::Records {
     let record = |(name, value): (Vec<u8>, Vec<u8>)| Record { name: name.into(), value: value.into() };
     records.into_iter().map(record).collect()
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, Read, Write};
 
 use tar_core::{EntryType, Header};
 
-use crate::entry::{Device, Extent, Metadata};
+use crate::entry::{Device, Extent, Metadata, Owner};
 use crate::header::BLOCK;
 use crate::tee::BUFFER;
 use crate::{pax, sparse};
@@ -188,7 +188,7 @@ struct Draft {
 impl Draft {
     /// Kind, names, size: what depends upon the item.
     fn new(path: &[u8], metadata: &Metadata, item: Item<'_>) -> io::Result<Self> {
-        let texts = [path, &*metadata.uname, &*metadata.gname];
+        let texts = [path, &*metadata.owner.uname, &*metadata.owner.gname];
         if texts.iter().any(|text| text.contains(&0)) {
             return Err(invalid("NUL in a name"));
         }
@@ -220,14 +220,15 @@ impl Draft {
 
     /// Owner, time and attributes.
     fn finish(mut self, metadata: &Metadata) -> io::Result<(Header, Vec<u8>, Vec<u8>)> {
+        let Owner { uid, gid, uname, gname } = &*metadata.owner;
         self.header.set_mode(metadata.mode & 0o7777).map_err(invalid)?;
-        if self.header.set_uid(metadata.uid).is_err() {
+        if self.header.set_uid(*uid).is_err() {
             self.header.set_uid(0).map_err(invalid)?;
-            self.record(b"uid", metadata.uid.to_string().as_bytes());
+            self.record(b"uid", uid.to_string().as_bytes());
         }
-        if self.header.set_gid(metadata.gid).is_err() {
+        if self.header.set_gid(*gid).is_err() {
             self.header.set_gid(0).map_err(invalid)?;
-            self.record(b"gid", metadata.gid.to_string().as_bytes());
+            self.record(b"gid", gid.to_string().as_bytes());
         }
         let seconds = u64::try_from(metadata.mtime.seconds);
         let fits = seconds.is_ok_and(|seconds| self.header.set_mtime(seconds).is_ok());
@@ -237,8 +238,8 @@ impl Draft {
         if !fits || metadata.mtime.nanoseconds != 0 {
             self.record(b"mtime", pax::time_text(metadata.mtime).as_bytes());
         }
-        self.owner(b"uname", &metadata.uname, |header| &mut header.as_ustar_mut().uname);
-        self.owner(b"gname", &metadata.gname, |header| &mut header.as_ustar_mut().gname);
+        self.owner(b"uname", uname, |header| &mut header.as_ustar_mut().uname);
+        self.owner(b"gname", gname, |header| &mut header.as_ustar_mut().gname);
         for xattr in &metadata.xattrs {
             self.record(&[b"SCHILY.xattr.", &*xattr.name].concat(), &xattr.value);
         }

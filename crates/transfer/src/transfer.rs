@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 
 use futures_util::future::try_join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -21,6 +22,9 @@ use crate::plan::waves;
 use crate::survey::{Answer, Finding, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
+
+/// So many files of this machine are copied at once where it has few processors: a disk may take as many requests.
+const LOCAL_COPIES: usize = 4;
 
 /// So many findings are taken together, at most.
 const FINDINGS: usize = 1000;
@@ -46,6 +50,9 @@ pub(crate) struct Run {
     /// One permit for each piece that is read ahead.
     pub(crate) window: Arc<Semaphore>,
     pub(crate) splits: Splits,
+    /// One permit for each file of this machine that is copied to another. When all are copied at once all end at once, and then
+    /// wait together for the disk.
+    pub(crate) local_copies: Semaphore,
     /// Caps on what comes from the source and on what goes to the destination.
     pub(crate) down: Option<Arc<Bandwidth>>,
     pub(crate) up: Option<Arc<Bandwidth>>,
@@ -124,6 +131,9 @@ impl Transfer {
                 turns,
                 window: Arc::new(Semaphore::new(WINDOW)),
                 splits: Splits::default(),
+                local_copies: Semaphore::new(
+                    available_parallelism().map_or(LOCAL_COPIES, usize::from).max(LOCAL_COPIES),
+                ),
                 asks_for_parts: AtomicBool::new(false),
                 questions: Memo::new(),
                 blobs: Memo::new(),

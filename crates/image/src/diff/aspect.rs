@@ -68,7 +68,7 @@ pub(super) fn aspects(old: &Entry, new: &Entry, ignores_times: bool) -> Vec<Aspe
     let is_link = matches!(new.kind, Kind::Symlink(_)) && !found.contains(&Aspect::Type);
     let more = [
         (Aspect::Mode, was.mode != is.mode && !is_link),
-        (Aspect::Owner, (was.uid, was.gid) != (is.uid, is.gid)),
+        (Aspect::Owner, (was.owner.uid, was.owner.gid) != (is.owner.uid, is.owner.gid)),
         (Aspect::Attributes, attributes(was) != attributes(is)),
         (Aspect::Time, was.mtime != is.mtime && !ignores_times),
     ];
@@ -117,9 +117,9 @@ mod tests {
         assert_eq!(aspects(&old, &new, false), [Aspect::Time]);
         assert_eq!(aspects(&old, &new, true), []);
         let record = |name: &str| Record { name: name.as_bytes().into(), value: b"v"[..].into() };
-        new.metadata.xattrs = [record("b"), record("a")].into();
+        new.metadata.xattrs = ["b", "a"].map(record).into_iter().collect();
         let mut same = new.clone();
-        same.metadata.xattrs.reverse();
+        same.metadata.xattrs = ["a", "b"].map(record).into_iter().collect();
         assert_eq!(aspects(&old, &new, true), [Aspect::Attributes]);
         assert_eq!(aspects(&same, &new, true), []);
     }

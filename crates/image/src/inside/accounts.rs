@@ -36,7 +36,7 @@ impl Inside {
         }
         let is_called = merged.nodes.iter().any(|node| {
             let metadata = &node.entry.metadata;
-            let archived = if list == "/etc/group" { &metadata.gname } else { &metadata.uname };
+            let archived = if list == "/etc/group" { &metadata.owner.gname } else { &metadata.owner.uname };
             **archived == *name.as_bytes()
         });
         if is_called { Ok(Account::Name(name)) } else { Err(Error::NoAccount { name, list }) }

@@ -41,8 +41,11 @@ impl Filter {
             && self.newer.is_none_or(|than| metadata.mtime > than)
             && (!self.setuid || is_file && metadata.mode & 0o6000 != 0)
             && self.owner.as_ref().is_none_or(|owner| {
-                owner.user.as_ref().is_none_or(|user| user.is(metadata.uid, &metadata.uname))
-                    && owner.group.as_ref().is_none_or(|group| group.is(metadata.gid, &metadata.gname))
+                owner.user.as_ref().is_none_or(|user| user.is(metadata.owner.uid, &metadata.owner.uname))
+                    && owner
+                        .group
+                        .as_ref()
+                        .is_none_or(|group| group.is(metadata.owner.gid, &metadata.owner.gname))
             })
             && self.layers.as_ref().is_none_or(|layers| layers.contains(&node.layer))
             && any(&self.names, |glob| glob.takes(name))
@@ -296,8 +299,8 @@ mod tests {
     #[test]
     fn all_that_is_asked_has_to_hold() {
         let time = Time { seconds: 100, nanoseconds: 5 };
-        let metadata =
-            Metadata { mtime: time, uid: 7, gid: 8, uname: b"www"[..].into(), ..Metadata::new(0o4755) };
+        let owner = layer::Owner { uid: 7, gid: 8, uname: b"www"[..].into(), ..layer::Owner::default() };
+        let metadata = Metadata { mtime: time, owner: owner.into(), ..Metadata::new(0o4755) };
         let entry = file("usr/bin/su", 10, metadata);
         let all = Filter {
             names: vec![Glob::name("x").unwrap(), Glob::name("s?").unwrap()],

@@ -8,7 +8,7 @@ use oci::{Descriptor, Digest};
 use super::listing::Listing;
 use super::{Hashing, failed, invalid};
 use crate::header::{BLOCK, Header};
-use crate::{Body, Compression, Decoder, Entry, Error, Kind, Limits, Metadata, Origin, Toc, path};
+use crate::{Body, Compression, Decoder, Entry, Error, Kind, Limits, Metadata, Origin, Owner, Toc, path};
 
 /// The annotation of a layer that has the digest of the list.
 const DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
@@ -102,8 +102,7 @@ fn entry(block: &[u8; BLOCK]) -> Result<Entry, &'static str> {
         kind: Kind::File(Body { offset: 0, stored: size, size, extents: None }),
         metadata: Metadata {
             mode: header.mode()?,
-            uid: header.uid()?,
-            gid: header.gid()?,
+            owner: Owner { uid: header.uid()?, gid: header.gid()?, ..Owner::default() }.into(),
             mtime: header.mtime()?,
             ..Metadata::default()
         },

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{BufReader, Read};
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +16,8 @@ use super::invalid;
 use crate::limits::{Limits, Meter};
 use crate::toc::{Chunk, Parts};
 use crate::{
-    Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Record, Table, Time, Toc, path,
+    Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Owner, Record, Records, Table, Time,
+    Toc, path,
 };
 
 /// What is read of a list at a time, in bytes.
@@ -62,8 +62,8 @@ pub(super) struct Listing {
     /// The file whose chunks are being listed.
     open: Option<Open>,
     /// Names of owners stand where they are others than the last of the same number.
-    users: HashMap<u64, Arc<[u8]>>,
-    groups: HashMap<u64, Arc<[u8]>>,
+    users: HashMap<u64, Box<[u8]>>,
+    groups: HashMap<u64, Box<[u8]>>,
 }
 
 /// A file that has bytes.
@@ -216,18 +216,19 @@ impl Listing {
             let value = STANDARD.decode(value).map_err(|_| invalid("an extended attribute is not base64"))?;
             Ok(Record { name: name.as_bytes().into(), value: value.into() })
         });
-        let user = self.meter.name(item.user_name.as_bytes());
-        let group = self.meter.name(item.group_name.as_bytes());
+        let owner = Owner {
+            uid: item.uid,
+            gid: item.gid,
+            uname: named(&mut self.users, item.uid, item.user_name.as_bytes()),
+            gname: named(&mut self.groups, item.gid, item.group_name.as_bytes()),
+        };
         Ok(Metadata {
             // Twelve bits are left.
             mode: u32::try_from(item.mode & 0o7777).unwrap_or(0),
-            uid: item.uid,
-            gid: item.gid,
-            uname: named(&mut self.users, item.uid, user),
-            gname: named(&mut self.groups, item.gid, group),
+            owner: self.meter.owner(owner),
             mtime: mtime.map_or(Ok(Time::default()), time)?,
             xattrs: xattrs.collect::<Result<_, Error>>()?,
-            records: Box::default(),
+            records: Records::default(),
         })
     }
 
@@ -279,12 +280,14 @@ impl Listing {
     }
 }
 
-fn named(names: &mut HashMap<u64, Arc<[u8]>>, id: u64, name: Arc<[u8]>) -> Arc<[u8]> {
+fn named(names: &mut HashMap<u64, Box<[u8]>>, id: u64, name: &[u8]) -> Box<[u8]> {
     if name.is_empty() {
-        return names.get(&id).cloned().unwrap_or(name);
+        return names.get(&id).cloned().unwrap_or_default();
     }
-    names.insert(id, Arc::clone(&name));
-    name
+    if names.get(&id).is_none_or(|known| **known != *name) {
+        names.insert(id, name.into());
+    }
+    name.into()
 }
 
 /// A time as RFC 3339 has it.

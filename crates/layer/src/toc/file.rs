@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::chunk::Chunk;
 use super::window::Window;
 use super::{ALL, Origin, Parts, Span, Start, Toc};
-use crate::{Body, Compression, Device, Entry, Extent, Kind, Metadata, Record, Table, Time};
+use crate::{Body, Compression, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Table, Time};
 
 /// What the bytes begin with. Another layout has another number.
 const MAGIC: &[u8; 8] = b"hoisttc2";
@@ -121,9 +121,9 @@ impl Toc {
         };
         let entries = &self.table.entries;
         let mut names = Names::default();
-        for Metadata { uname, gname, .. } in entries.iter().map(|entry| &entry.metadata) {
-            names.add(uname);
-            names.add(gname);
+        for owner in entries.iter().map(|entry| &entry.metadata.owner) {
+            names.add(&owner.uname);
+            names.add(&owner.gname);
         }
         let head = Head {
             compression: code(self.compression),
@@ -192,20 +192,20 @@ impl Toc {
 }
 
 #[derive(Default)]
-struct Names {
+struct Names<'a> {
     list: Vec<Vec<u8>>,
-    positions: HashMap<Arc<[u8]>, u32>,
+    positions: HashMap<&'a [u8], u32>,
 }
 
-impl Names {
-    fn add(&mut self, name: &Arc<[u8]>) {
-        self.positions.entry(Arc::clone(name)).or_insert_with(|| {
+impl<'a> Names<'a> {
+    fn add(&mut self, name: &'a [u8]) {
+        self.positions.entry(name).or_insert_with(|| {
             self.list.push(name.to_vec());
             u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX)
         });
     }
 
-    fn position(&self, name: &Arc<[u8]>) -> u32 {
+    fn position(&self, name: &[u8]) -> u32 {
         self.positions.get(name).copied().unwrap_or(u32::MAX)
     }
 }
@@ -220,9 +220,9 @@ fn take<'b, T: Deserialize<'b>>(bytes: &mut &'b [u8]) -> Option<T> {
     Some(value)
 }
 
-fn item(entry: &Entry, names: &Names, last: &[u8]) -> Item {
+fn item(entry: &Entry, names: &Names<'_>, last: &[u8]) -> Item {
     let shared = entry.path.iter().zip(last).take_while(|(one, other)| one == other).count();
-    let Metadata { mode, uid, gid, ref uname, ref gname, mtime, ref xattrs, ref records } = entry.metadata;
+    let Metadata { mode, ref owner, mtime, ref xattrs, ref records } = entry.metadata;
     let pairs = |records: &[Record]| {
         records.iter().map(|record| (record.name.to_vec(), record.value.to_vec())).collect()
     };
@@ -232,10 +232,10 @@ fn item(entry: &Entry, names: &Names, last: &[u8]) -> Item {
         rest: entry.path[shared..].to_vec(),
         what: what(&entry.kind),
         mode,
-        uid,
-        gid,
-        uname: names.position(uname),
-        gname: names.position(gname),
+        uid: owner.uid,
+        gid: owner.gid,
+        uname: names.position(&owner.uname),
+        gname: names.position(&owner.gname),
         mtime: (mtime.seconds, mtime.nanoseconds),
         xattrs: pairs(xattrs),
         records: pairs(records),
@@ -275,7 +275,7 @@ fn part(span: &Span) -> Part {
 /// The histories lie in `file` from `at` to its end.
 fn toc(mut bytes: &[u8], file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc> {
     let head: Head = take(&mut bytes)?;
-    let names: Vec<Arc<[u8]>> = head.names.into_iter().map(Arc::from).collect();
+    let mut owners = Owners { names: &head.names, known: HashMap::new() };
     let count: usize = take(&mut bytes)?;
     // Each has a byte at least.
     let mut entries = Vec::with_capacity(count.min(bytes.len()));
@@ -284,16 +284,12 @@ fn toc(mut bytes: &[u8], file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc
         let item: Item = take(&mut bytes)?;
         path.truncate(item.shared.into());
         path.extend(&item.rest);
-        let name = |position: u32| names.get(usize::try_from(position).ok()?).cloned();
         entries.push(Entry {
             path: path.as_slice().into(),
             kind: kind(item.what),
             metadata: Metadata {
                 mode: item.mode,
-                uid: item.uid,
-                gid: item.gid,
-                uname: name(item.uname)?,
-                gname: name(item.gname)?,
+                owner: owners.get((item.uid, item.gid, item.uname, item.gname))?,
                 mtime: Time { seconds: item.mtime.0, nanoseconds: item.mtime.1 },
                 xattrs: records(item.xattrs),
                 records: records(item.records),
@@ -371,7 +367,27 @@ fn kind(what: What) -> Kind {
     }
 }
 
-fn records(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Box<[Record]> {
+/// One copy of every owner.
+struct Owners<'a> {
+    names: &'a [Vec<u8>],
+    known: HashMap<(u64, u64, u32, u32), Arc<Owner>>,
+}
+
+impl Owners<'_> {
+    /// By user, group, and the positions of their names.
+    fn get(&mut self, key: (u64, u64, u32, u32)) -> Option<Arc<Owner>> {
+        if let Some(owner) = self.known.get(&key) {
+            return Some(Arc::clone(owner));
+        }
+        let name = |position: u32| Some(self.names.get(usize::try_from(position).ok()?)?.as_slice().into());
+        let (uid, gid, uname, gname) = key;
+        let owner = Arc::new(Owner { uid, gid, uname: name(uname)?, gname: name(gname)? });
+        self.known.insert(key, Arc::clone(&owner));
+        Some(owner)
+    }
+}
+
+fn records(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Records {
     pairs.into_iter().map(|(name, value)| Record { name: name.into(), value: value.into() }).collect()
 }
 

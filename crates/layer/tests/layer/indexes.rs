@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::sync::Arc;
 
 use layer::index::{Estargz, ZstdChunked, soci};
 use layer::{
-    Body, Decoder, Device, Entry, Error, Item, Kind, Limits, Metadata, Origin, Record, Table, TarWriter,
-    Time, Toc,
+    Body, Decoder, Device, Entry, Error, Item, Kind, Limits, Metadata, Origin, Owner, Record, Records, Table,
+    TarWriter, Time, Toc,
 };
 use oci::{Algorithm, Descriptor, MediaType};
 use proptest::prelude::*;
@@ -71,7 +72,7 @@ fn known(entry: &Entry, is_exact: bool) -> Entry {
     }
     if !is_exact {
         entry.metadata.mtime.nanoseconds = 0;
-        entry.metadata.records = Box::default();
+        entry.metadata.records = Records::default();
     }
     entry
 }
@@ -107,14 +108,16 @@ fn archive(parts: &[(u8, u16)]) -> Vec<u8> {
     for (number, (kind, length)) in parts.iter().enumerate() {
         let path = format!("directory-{}/entry-{number}", number % 3);
         let metadata = Metadata {
-            uid: u64::from(*length),
-            uname: if kind % 2 == 0 { b"alice"[..].into() } else { b""[..].into() },
+            owner: Arc::new(Owner {
+                uid: u64::from(*length),
+                uname: if kind % 2 == 0 { b"alice"[..].into() } else { b""[..].into() },
+                ..Owner::default()
+            }),
             mtime: Time { seconds: 1_700_000_000 + i64::from(*length), nanoseconds: 0 },
-            xattrs: if kind % 5 == 0 {
-                [Record { name: b"user.note"[..].into(), value: b"\x01\xff"[..].into() }].into()
-            } else {
-                Box::default()
-            },
+            xattrs: (kind % 5 == 0)
+                .then(|| Record { name: b"user.note"[..].into(), value: b"\x01\xff"[..].into() })
+                .into_iter()
+                .collect(),
             ..Metadata::new(0o4000 | 0o755)
         };
         let item = match kind % 8 {
@@ -259,9 +262,9 @@ fn layers_of_other_tools() {
             let (one, other) = (&mut one.metadata, &other.metadata);
             assert!((0..=1).contains(&(one.mtime.seconds - other.mtime.seconds)), "{:?}", other.mtime);
             one.mtime = other.mtime;
-            if toc.origin == Origin::ZstdChunked || other.uname.is_empty() {
-                one.uname.clone_from(&other.uname);
-                one.gname.clone_from(&other.gname);
+            if toc.origin == Origin::ZstdChunked || other.owner.uname.is_empty() {
+                let Owner { uid, gid, .. } = *one.owner;
+                one.owner = Arc::new(Owner { uid, gid, ..Owner::clone(&other.owner) });
             }
         }
         assert_same(&toc, &lazy.blob);

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use layer::{Device, Entry, Item, Kind, Metadata, Record, TarWriter, Time, merge, write_tar};
+use layer::{Device, Entry, Item, Kind, Metadata, Owner, Record, TarWriter, Time, merge, write_tar};
 use tempfile::TempDir;
 
 use crate::archive::{archive, content, flatten, scan};
@@ -273,7 +274,7 @@ fn the_tar_crate_agrees_about_gnu_archives() {
         for (ours, (path, link, mode, uid, seconds, bytes)) in table.entries.iter().zip(theirs) {
             let path = path.strip_prefix(b"./").unwrap_or(&path);
             assert_eq!(path.strip_suffix(b"/").unwrap_or(path), &*ours.path);
-            assert_eq!((mode, uid), (ours.metadata.mode, ours.metadata.uid));
+            assert_eq!((mode, uid), (ours.metadata.mode, ours.metadata.owner.uid));
             assert_eq!(i64::try_from(seconds), Ok(ours.metadata.mtime.seconds));
             match (&ours.kind, link) {
                 (Kind::Symlink(target), Some(link)) => assert_eq!(**target, *link),
@@ -296,13 +297,17 @@ fn record(name: &str, value: &[u8]) -> Record {
 fn everything() -> Vec<u8> {
     let metadata = Metadata {
         mode: 0o6755,
-        uid: 3_000_000_000,
-        gid: 12,
-        uname: "größe".as_bytes().into(),
-        gname: (*b"users").into(),
+        owner: Arc::new(Owner {
+            uid: 3_000_000_000,
+            gid: 12,
+            uname: "größe".as_bytes().into(),
+            gname: (*b"users").into(),
+        }),
         mtime: Time { seconds: -2, nanoseconds: 0 },
-        xattrs: [record("user.binary", b"\0\x01=\n\xff"), record("user.text", b"value")].into(),
-        records: [record("VENDOR.note", b"kept")].into(),
+        xattrs: [record("user.binary", b"\0\x01=\n\xff"), record("user.text", b"value")]
+            .into_iter()
+            .collect(),
+        records: [record("VENDOR.note", b"kept")].into_iter().collect(),
     };
     let mut tar = TarWriter::new(Vec::new());
     tar.begin(b"dev", &Metadata::new(0o1777), Item::Directory).unwrap();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 
-use layer::{Device, Entry, Extent, Item, Kind, Metadata, Record, TarWriter, Time};
+use layer::{Device, Entry, Extent, Item, Kind, Metadata, Owner, Record, Records, TarWriter, Time};
 use proptest::prelude::*;
 
 use crate::archive::{content, only, scan, single};
@@ -35,7 +36,7 @@ fn path() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn records(names: &'static str) -> impl Strategy<Value = Box<[Record]>> {
+fn records(names: &'static str) -> impl Strategy<Value = Records> {
     proptest::collection::btree_map(names, proptest::collection::vec(any::<u8>(), 1..100), 0..3).prop_map(
         |records: BTreeMap<String, Vec<u8>>| {
             records.iter().map(|(name, value)| record(name.as_bytes(), value)).collect()
@@ -52,10 +53,12 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     (0..0o10000_u32, id(), id(), owner(), owner(), time, records).prop_map(
         |(mode, uid, gid, uname, gname, (seconds, nanoseconds), (xattrs, records))| Metadata {
             mode,
-            uid,
-            gid,
-            uname: uname.into_bytes().into(),
-            gname: gname.into_bytes().into(),
+            owner: Arc::new(Owner {
+                uid,
+                gid,
+                uname: uname.into_bytes().into(),
+                gname: gname.into_bytes().into(),
+            }),
             mtime: Time { seconds, nanoseconds },
             xattrs,
             records,

@@ -59,6 +59,11 @@ impl Run {
             self.observer.event(&Event::BlobAdvanced(blob, left));
             return placer.commit().await.map_err(|error| blame(blob, error));
         }
+        let copies = match &held {
+            // The semaphore is never closed, so this is always a permit.
+            Some(_) => self.local_copies.acquire().await.ok(),
+            None => None,
+        };
         let piece = (blob.size / PIECES).clamp(PIECE.start, PIECE.end);
         let site = Arc::new(Site {
             run: Arc::clone(self),
@@ -71,6 +76,7 @@ impl Run {
         });
         let helpers = if site.held.is_some() { 0 } else { left / piece };
         let outcome = site.fill(helpers, turn).await;
+        drop(copies);
         let site = Arc::into_inner(site).expect("all tasks that held it have ended");
         match outcome {
             Ok(()) => site.placer.commit().await.map_err(|error| blame(blob, error)),

@@ -137,8 +137,8 @@ fn state(state: &State) -> Value {
     let mut facts = json!({
         "type": looking::kind(kind),
         "mode": format!("{:04o}", metadata.mode),
-        "uid": metadata.uid,
-        "gid": metadata.gid,
+        "uid": metadata.owner.uid,
+        "gid": metadata.owner.gid,
         "time": looking::time(metadata.mtime),
     });
     if let Kind::File(body) = kind {
