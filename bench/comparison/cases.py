@@ -237,9 +237,10 @@ CHANGES = (
         "crane": "append -f {tar} -t {destination_repository}:changed",
     }),
     change("flatten", "`flatten` of linux/amd64", {
-        "hoist": "flatten {source_repository}@{amd64} -t {destination_repository}:changed",
-        "crane": "flatten {source_repository}@{amd64} -t {destination_repository}:changed",
-    }, rounds=0),
+        "hoist": "flatten {source_repository}:amd64 -t {destination_repository}:changed",
+        # Given a digest, crane puts no tag on the result.
+        "crane": "flatten {source_repository}:amd64 -t {destination_repository}:changed",
+    }, rounds=0, before=("tag {source_repository}@{amd64} amd64",)),
     change("mutate", "`mutate` of a label of one image", {
         "hoist": "mutate -l a=b {destination_repository}:changed",
         "crane": "mutate -l a=b {destination_repository}:changed",

@@ -35,8 +35,10 @@ pub struct Extracted {
 #[derive(Default)]
 struct Pending {
     bodies: Vec<Body>,
-    /// Where each goes, below what is being made; and what it gets when it is there.
-    places: Vec<(Box<[u8]>, Finish)>,
+    /// Where they go, below what is being made, behind each other.
+    paths: Vec<u8>,
+    /// Where the path of each ends, and what it gets when it is there.
+    places: Vec<(usize, Finish)>,
 }
 
 /// What a file or directory gets at the end.
@@ -134,11 +136,12 @@ impl Inside {
     }
 
     async fn write(&self, layer: usize, files: Pending, to: &Path) -> Result<(), Error> {
-        let bodies: Arc<[Body]> = files.bodies.into();
-        let (places, to) = (files.places, to.to_owned());
+        let Pending { bodies, paths, places } = files;
+        let (bodies, to): (Arc<[Body]>, _) = (bodies.into(), to.to_owned());
         self.read(layer, Arc::clone(&bodies), move |index, stored| {
-            let (rest, end) = &places[index];
-            let path = &destination(&to, rest);
+            let (stop, end) = &places[index];
+            let start = index.checked_sub(1).map_or(0, |last| places[last].0);
+            let path = &destination(&to, &paths[start..*stop]);
             // It may be there from an attempt that went wrong.
             let _ = fs::remove_file(path);
             let file = File::options().write(true).create_new(true).mode(0o600).open(path);
@@ -153,7 +156,8 @@ impl Inside {
 impl Pending {
     fn add(&mut self, rest: &[u8], body: &Body, metadata: &Metadata) {
         self.bodies.push(body.clone());
-        self.places.push((rest.into(), Finish::of(metadata)));
+        self.paths.extend(rest);
+        self.places.push((self.paths.len(), Finish::of(metadata)));
     }
 }
 
