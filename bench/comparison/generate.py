@@ -1,6 +1,7 @@
 """Images of a certain shape, as OCI layouts, always with the same bytes; most have layers that cannot be compressed."""
 
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -115,7 +116,7 @@ SHAPES = {
 def archives(directory):
     """Archives to append, below a directory, made unless they are there: their paths by name. The large one has what this
     machine has in /usr/lib and /usr/share, up to 230 MB: programs, data, text."""
-    paths = {name: os.path.join(directory, f"{name}.tar") for name in ("tar", "small")}
+    paths = {name: os.path.join(directory, f"{name}.tar") for name in ("tar", "small", "parents")}
     for name, path in paths.items():
         if os.path.exists(path):
             continue
@@ -128,8 +129,16 @@ def archives(directory):
                     if os.path.isfile(found) and not os.path.islink(found) and os.path.getsize(found) <= room:
                         room -= os.path.getsize(found)
                         tar.add(found)
-            member = tarfile.TarInfo("small")
-            tar.addfile(member)
+            if name == "parents":
+                for folder in ("srv", "srv/newest"):
+                    member = tarfile.TarInfo(folder)
+                    member.type, member.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(member)
+                member = tarfile.TarInfo("srv/newest/file")
+                member.size = 6
+                tar.addfile(member, io.BytesIO(b"newest"))
+            else:
+                tar.addfile(tarfile.TarInfo("small"))
         os.rename(path + ".partial", path)
     return paths
 

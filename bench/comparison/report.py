@@ -108,7 +108,6 @@ TARGETS = (
     Target("files-first", "wall", 1, against="crane"),
     Target("files-again", "bytes", 0.02, unit="MB", scale=1e6),
     Target("cat-newest", "bytes", 0.02, unit="MB", scale=1e6),
-    Target("cat-newest-root", "bytes", 0.02, unit="MB", scale=1e6),
     *(Target(case, "peak", 64, unit="MiB", scale=MIB) for case in ("cat-first", "cat-again", "files-first", "files-again")),
     Target("again-near", "wall", 1 / 3, against="crane"),
     Target("again-near", "requests", 2),

@@ -232,6 +232,20 @@ impl Inside {
         made.buffered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
     }
 
+    /// Makes the tables of a layer that is not known and of those below it, as far as they are so small that all come in the time of
+    /// one. What goes wrong is told by who needs it.
+    async fn make_small(&self, first: usize) {
+        let small = (0..=first).rev().take_while(|layer| self.layers[*layer].size < index::SMALL);
+        let mut unknown: Vec<usize> =
+            small.take_while(|layer| self.known(*layer) == Known::Nothing).collect();
+        let mut seen = HashSet::new();
+        unknown.retain(|layer| seen.insert(self.layers[*layer].digest));
+        if unknown.len() > 1 {
+            let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
+            made.buffer_unordered(LAYERS_AT_ONCE).for_each(|_| async {}).await;
+        }
+    }
+
     /// What a path leads to, inside the root as the kernel would have it; with `follow`, through a symbolic link at its end too. The
     /// layers are asked from the newest on, and only as far as it takes.
     ///
@@ -241,6 +255,7 @@ impl Inside {
         let mut tocs: Vec<Arc<Toc>> = Vec::new();
         let (mut entries, mut merged_entries) = (0, 0);
         for first in (0..self.layers.len()).rev() {
+            self.make_small(first).await;
             tocs.insert(0, self.toc(first).await?);
             entries += tocs[0].table.entries.len();
             // Where the next table costs nothing, not each is worth a merge.

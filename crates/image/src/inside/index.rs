@@ -17,7 +17,7 @@ use crate::Error;
 use crate::feed;
 
 /// A smaller layer is read as soon as its index is, in bytes.
-const SMALL: u64 = 64 << 10;
+pub(super) const SMALL: u64 = 64 << 10;
 
 /// What is read of the end of a layer to find its index: mostly the index is in it.
 const END: u64 = 32 << 10;
