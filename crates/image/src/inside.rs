@@ -255,7 +255,10 @@ impl Inside {
         let mut tocs: Vec<Arc<Toc>> = Vec::new();
         let (mut entries, mut merged_entries) = (0, 0);
         for first in (0..self.layers.len()).rev() {
-            self.make_small(first).await;
+            // The newest is asked alone, for it may be enough.
+            if !tocs.is_empty() {
+                self.make_small(first).await;
+            }
             tocs.insert(0, self.toc(first).await?);
             entries += tocs[0].table.entries.len();
             // Where the next table costs nothing, not each is worth a merge.
