@@ -63,7 +63,6 @@ impl Inside {
         // The first of several names, and the others, which follow when it has its content.
         let mut firsts: HashMap<usize, PathBuf> = HashMap::new();
         let mut hard: Vec<(PathBuf, PathBuf)> = Vec::new();
-        let mut directories: Vec<(PathBuf, Finish)> = Vec::new();
         let nodes = merged.below(path);
         let linked: HashSet<usize> = nodes.iter().filter_map(|node| node.link).collect();
         let offset = nodes.first().map_or(0, |first| merged.at(&first.path).unwrap_or(0));
@@ -81,7 +80,6 @@ impl Inside {
                 Kind::Directory => {
                     make_directory(&own)?;
                     extracted.directories += 1;
-                    directories.push((own, Finish::of(&node.entry.metadata)));
                 }
                 Kind::Symlink(target) => {
                     let made = make_link(target, &own, node.entry.metadata.mtime);
@@ -114,9 +112,10 @@ impl Inside {
             fs::hard_link(&first, &other).map_err(|error| failed(&other, error))?;
         }
         // From the deepest on: a directory's time is that of its last change.
-        for (path, end) in directories.iter().rev() {
-            let directory = File::open(path).map_err(|error| failed(path, error))?;
-            end.finish(&directory).map_err(|error| failed(path, error))?;
+        for node in nodes.iter().rev().filter(|node| node.entry.kind == Kind::Directory) {
+            let own = &destination(to, relative(path, &node.path));
+            let directory = File::open(own).map_err(|error| failed(own, error))?;
+            Finish::of(&node.entry.metadata).finish(&directory).map_err(|error| failed(own, error))?;
         }
         Ok(extracted)
     }
