@@ -2,8 +2,8 @@
 
 Places in braces: `{source}` and `{destination}` are HOST:PORT/REPOSITORY:TAG, `{layout}` is a directory; a repository is
 `{source_repository}`, its registry `{source_host}`, the part between `{folder}`, and so with the destination's. `{cache}`
-is a directory of this run alone, `{tar}` an archive of 230 MB, `{small}` one of a few bytes, `{parents}` one of a file in directories, `{amd64}` the digest of the image for
-linux/amd64. A list of command lines is run by a shell, one after the other.
+is a directory of this run alone, `{tar}` an archive of 230 MB, `{small}` one of a few bytes, `{parents}` one of a file and its
+directories, `{amd64}` the digest of the image for linux/amd64. A list of command lines is run by a shell, one after the other.
 """
 
 import hashlib
@@ -264,13 +264,15 @@ CONF = "etc/nginx/nginx.conf"
 INSIDE = (
     inside("cat-first", "`cat` of a file, for the first time; crane: `export | tar xO`",
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}"),
-    Case("cat-newest", "`cat` of a file of the newest layer, which has its directories too, for the first time", {
-        "hoist": "cat --platform linux/amd64 {source_repository}:newest /srv/newest/file",
-        "crane": ("export --platform linux/amd64 {source_repository}:newest - | tar xO srv/newest/file",),
-    }, source=NEAR, before=("append --platform all -b {source} -f {parents} -t {source_repository}:newest",)),
     # It is not known whether these directories are links before all layers have been asked.
-    inside("cat-unnamed", "`cat` of a file that a newer layer has, but not its directories, for the first time",
+    inside("cat-newest", "`cat` of a file that the newest layers have, for the first time",
            f"cat {AMD64} /usr/share/doc/INDEX", f"export {AMD64} - | tar xO usr/share/doc/INDEX"),
+    inside("cat-newest-root", "`cat` of a file in the root that the newest layers have, for the first time",
+           f"cat {AMD64} /docker-entrypoint.sh", f"export {AMD64} - | tar xO docker-entrypoint.sh"),
+    inside("cat-named", "`cat` of a file of the newest layer, which has its directories too, for the first time",
+           "cat --platform linux/amd64 {source_repository}:newest /srv/newest/file",
+           "export --platform linux/amd64 {source_repository}:newest - | tar xO srv/newest/file",
+           before=("append --platform all -b {source} -f {parents} -t {source_repository}:newest",)),
     inside("cat-again", "`cat` of a file, for the second time",
            f"cat {AMD64} /{CONF}", f"export {AMD64} - | tar xO {CONF}", filled=True),
     inside("files-first", "`files`, for the first time; crane: `export | tar t`",

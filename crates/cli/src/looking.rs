@@ -275,8 +275,9 @@ impl Widths {
 }
 
 /// By numbers: names differ from image to image.
-fn owner(entry: &Entry) -> String {
-    format!("{}:{}", entry.metadata.owner.uid, entry.metadata.owner.gid)
+pub(crate) fn owner(entry: &Entry) -> String {
+    let owner = &entry.metadata.owner;
+    format!("{}:{}", owner.uid, owner.gid)
 }
 
 /// A path as it is printed: as it is shown where that is on a terminal, else its bytes.

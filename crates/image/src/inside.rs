@@ -164,8 +164,7 @@ impl Inside {
     /// Gets those tables of contents that others have made: then what is [`known`](Self::known) is all that can be without reading a
     /// layer.
     pub async fn prepare(&self) {
-        let unknown = (0..self.layers.len()).filter(|layer| !self.is_kept(*layer));
-        self.look(unknown.collect()).await;
+        self.prepare_without(&HashSet::new()).await;
     }
 
     /// The same, without the layers that `other` has a table of, or knows an index of that is of no use.
@@ -173,8 +172,12 @@ impl Inside {
         let kept = (0..other.layers.len()).filter(|layer| other.is_kept(*layer));
         let mut theirs: HashSet<Digest> = kept.map(|layer| other.layers[layer].digest).collect();
         theirs.extend(other.all_unusable().iter());
+        self.prepare_without(&theirs).await;
+    }
+
+    async fn prepare_without(&self, layers: &HashSet<Digest>) {
         let unknown = (0..self.layers.len())
-            .filter(|layer| !theirs.contains(&self.layers[*layer].digest) && !self.is_kept(*layer));
+            .filter(|layer| !layers.contains(&self.layers[*layer].digest) && !self.is_kept(*layer));
         self.look(unknown.collect()).await;
     }
 
@@ -217,9 +220,7 @@ impl Inside {
     /// # Errors
     /// Those of [`toc`](Self::toc).
     pub async fn make(&self, layers: impl IntoIterator<Item = usize>) -> Result<(), Error> {
-        let mut seen = HashSet::new();
-        let unknown = layers.into_iter().filter(|layer| self.known(*layer) == Known::Nothing);
-        let unknown: Vec<usize> = unknown.filter(|layer| seen.insert(self.layers[*layer].digest)).collect();
+        let unknown = self.unknown(layers);
         self.look(unknown.clone()).await;
         let unknown: Vec<usize> =
             unknown.into_iter().filter(|layer| self.known(*layer) == Known::Nothing).collect();
@@ -232,14 +233,18 @@ impl Inside {
         made.buffered(LAYERS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
     }
 
+    /// Those of some layers of which nothing is known, each digest once.
+    fn unknown(&self, layers: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        let unknown = layers.into_iter().filter(|layer| self.known(*layer) == Known::Nothing);
+        unknown.filter(|layer| seen.insert(self.layers[*layer].digest)).collect()
+    }
+
     /// Makes the tables of a layer that is not known and of those below it, as far as they are so small that all come in the time of
     /// one. What goes wrong is told by who needs it.
     async fn make_small(&self, first: usize) {
         let small = (0..=first).rev().take_while(|layer| self.layers[*layer].size < index::SMALL);
-        let mut unknown: Vec<usize> =
-            small.take_while(|layer| self.known(*layer) == Known::Nothing).collect();
-        let mut seen = HashSet::new();
-        unknown.retain(|layer| seen.insert(self.layers[*layer].digest));
+        let unknown = self.unknown(small);
         if unknown.len() > 1 {
             let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
             made.buffer_unordered(LAYERS_AT_ONCE).for_each(|_| async {}).await;
@@ -247,7 +252,7 @@ impl Inside {
     }
 
     /// What a path leads to, inside the root as the kernel would have it; with `follow`, through a symbolic link at its end too. The
-    /// layers are asked from the newest on, and only as far as it takes.
+    /// layers are asked from the newest on, and only as far as it takes; small ones that lie on each other below the newest together.
     ///
     /// # Errors
     /// [`Error::Path`] if it leads nowhere, and those of [`toc`](Self::toc).

@@ -12,7 +12,7 @@ use crate::{Body, Entry, Error, Kind, Owner};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Memory for one table, in bytes: about 120 bytes an entry and what its path, links and attributes have. The default,
-    /// 1 GiB, holds six million files with paths of usual length.
+    /// 1 GiB, holds five million files with paths of usual length.
     pub memory: usize,
     /// Entries of one table. The default is as many as the memory is enough for.
     pub entries: usize,
@@ -28,6 +28,8 @@ impl Default for Limits {
 pub(crate) struct Meter {
     /// Few, on every entry.
     owners: HashSet<Arc<Owner>>,
+    /// The last one, which mostly is the next too.
+    owner: Arc<Owner>,
     entries: usize,
     /// Estimate of what the entries have so far, in bytes.
     memory: usize,
@@ -36,19 +38,25 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { owners: HashSet::new(), entries: 0, memory: 0, limits }
+        Self { owners: HashSet::new(), owner: Arc::default(), entries: 0, memory: 0, limits }
     }
 
     /// One copy of every owner.
-    pub(crate) fn owner(&mut self, owner: Owner) -> Arc<Owner> {
-        if let Some(known) = self.owners.get(&owner) {
-            return Arc::clone(known);
+    pub(crate) fn owner(&mut self, (uid, gid): (u64, u64), (uname, gname): (&[u8], &[u8])) -> Arc<Owner> {
+        let last = &self.owner;
+        if (last.uid, last.gid) != (uid, gid) || (&*last.uname, &*last.gname) != (uname, gname) {
+            let owner = Owner { uid, gid, uname: uname.into(), gname: gname.into() };
+            self.owner = if let Some(known) = self.owners.get(&owner) {
+                Arc::clone(known)
+            } else {
+                let bytes = size_of_val(&owner) + uname.len() + gname.len() + 64;
+                self.memory = self.memory.saturating_add(bytes);
+                let owner = Arc::new(owner);
+                self.owners.insert(Arc::clone(&owner));
+                owner
+            };
         }
-        let names = owner.uname.len() + owner.gname.len();
-        self.memory = self.memory.saturating_add(names + size_of_val(&owner) + 64);
-        let owner = Arc::new(owner);
-        self.owners.insert(Arc::clone(&owner));
-        owner
+        Arc::clone(&self.owner)
     }
 
     /// Counts what an entry costs.

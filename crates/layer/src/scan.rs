@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use crate::Error;
-use crate::entry::{Body, Device, Entry, Extent, Kind, Metadata, Owner};
+use crate::entry::{Body, Device, Entry, Extent, Kind, Metadata};
 use crate::error::quote;
 use crate::header::{self, BLOCK, Header};
 use crate::limits::{Limits, Meter};
@@ -182,15 +182,13 @@ impl<R: Read, W: Write> Scanner<R, W> {
         if path.is_empty() && kind != Kind::Directory {
             return Err(refused("the root of a layer must be a directory"));
         }
-        let owner = Owner {
-            uid: extensions.uid.map_or_else(|| header.uid(), Ok).map_err(wrong)?,
-            gid: extensions.gid.map_or_else(|| header.gid(), Ok).map_err(wrong)?,
-            uname: extensions.uname.as_deref().unwrap_or(header.uname()).into(),
-            gname: extensions.gname.as_deref().unwrap_or(header.gname()).into(),
-        };
+        let uid = extensions.uid.map_or_else(|| header.uid(), Ok).map_err(wrong)?;
+        let gid = extensions.gid.map_or_else(|| header.gid(), Ok).map_err(wrong)?;
+        let uname = extensions.uname.as_deref().unwrap_or(header.uname());
+        let gname = extensions.gname.as_deref().unwrap_or(header.gname());
         let metadata = Metadata {
             mode: header.mode().map_err(wrong)?,
-            owner: self.meter.owner(owner),
+            owner: self.meter.owner((uid, gid), (uname, gname)),
             mtime: extensions.mtime.map_or_else(|| header.mtime(), Ok).map_err(wrong)?,
             xattrs: extensions.xattrs,
             records: extensions.records,

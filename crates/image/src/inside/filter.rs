@@ -40,12 +40,10 @@ impl Filter {
             && self.size.as_ref().is_none_or(|size| is_file && size.contains(&node.entry.size()))
             && self.newer.is_none_or(|than| metadata.mtime > than)
             && (!self.setuid || is_file && metadata.mode & 0o6000 != 0)
-            && self.owner.as_ref().is_none_or(|owner| {
-                owner.user.as_ref().is_none_or(|user| user.is(metadata.owner.uid, &metadata.owner.uname))
-                    && owner
-                        .group
-                        .as_ref()
-                        .is_none_or(|group| group.is(metadata.owner.gid, &metadata.owner.gname))
+            && self.owner.as_ref().is_none_or(|asked| {
+                let owner = &metadata.owner;
+                asked.user.as_ref().is_none_or(|user| user.is(owner.uid, &owner.uname))
+                    && asked.group.as_ref().is_none_or(|group| group.is(owner.gid, &owner.gname))
             })
             && self.layers.as_ref().is_none_or(|layers| layers.contains(&node.layer))
             && any(&self.names, |glob| glob.takes(name))

@@ -16,8 +16,7 @@ use super::invalid;
 use crate::limits::{Limits, Meter};
 use crate::toc::{Chunk, Parts};
 use crate::{
-    Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Owner, Record, Records, Table, Time,
-    Toc, path,
+    Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Record, Records, Table, Time, Toc, path,
 };
 
 /// What is read of a list at a time, in bytes.
@@ -216,16 +215,12 @@ impl Listing {
             let value = STANDARD.decode(value).map_err(|_| invalid("an extended attribute is not base64"))?;
             Ok(Record { name: name.as_bytes().into(), value: value.into() })
         });
-        let owner = Owner {
-            uid: item.uid,
-            gid: item.gid,
-            uname: named(&mut self.users, item.uid, item.user_name.as_bytes()),
-            gname: named(&mut self.groups, item.gid, item.group_name.as_bytes()),
-        };
+        let uname = named(&mut self.users, item.uid, item.user_name.as_bytes());
+        let gname = named(&mut self.groups, item.gid, item.group_name.as_bytes());
         Ok(Metadata {
             // Twelve bits are left.
             mode: u32::try_from(item.mode & 0o7777).unwrap_or(0),
-            owner: self.meter.owner(owner),
+            owner: self.meter.owner((item.uid, item.gid), (uname, gname)),
             mtime: mtime.map_or(Ok(Time::default()), time)?,
             xattrs: xattrs.collect::<Result<_, Error>>()?,
             records: Records::default(),
@@ -280,14 +275,14 @@ impl Listing {
     }
 }
 
-fn named(names: &mut HashMap<u64, Box<[u8]>>, id: u64, name: &[u8]) -> Box<[u8]> {
+fn named<'n>(names: &'n mut HashMap<u64, Box<[u8]>>, id: u64, name: &'n [u8]) -> &'n [u8] {
     if name.is_empty() {
-        return names.get(&id).cloned().unwrap_or_default();
+        return names.get(&id).map_or(name, |known| &**known);
     }
     if names.get(&id).is_none_or(|known| **known != *name) {
         names.insert(id, name.into());
     }
-    name.into()
+    name
 }
 
 /// A time as RFC 3339 has it.

@@ -11,7 +11,7 @@ use super::listing::time;
 use crate::limits::{Limits, Meter};
 use crate::pax::{self, Extensions};
 use crate::toc::{ALL, Parts, Span, Start, Windows};
-use crate::{Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Owner, Table, Toc, path};
+use crate::{Body, Compression, Device, Entry, Error, Kind, Metadata, Origin, Table, Toc, path};
 
 /// The annotation of an image's manifest that names its SOCI index, by its digest.
 pub const INDEX_DIGEST: &str = "com.amazon.soci.index-digest";
@@ -209,15 +209,10 @@ fn entry(listed: &flat::Table<'_>, meter: &mut Meter) -> Option<Result<Entry, Er
         "" => Ok(crate::Time::default()),
         text => time(text),
     };
-    let owner = Owner {
-        uid: u32::from_le_bytes(listed.number(6)?).into(),
-        gid: u32::from_le_bytes(listed.number(7)?).into(),
-        uname: uname.into(),
-        gname: gname.into(),
-    };
+    let (uid, gid) = (u32::from_le_bytes(listed.number(6)?), u32::from_le_bytes(listed.number(7)?));
     let metadata = Metadata {
         mode: u32::try_from(i64::from_le_bytes(listed.number(5)?) & 0o7777).ok()?,
-        owner: meter.owner(owner),
+        owner: meter.owner((uid.into(), gid.into()), (uname, gname)),
         mtime: match mtime {
             Ok(mtime) => mtime,
             Err(error) => return Some(Err(error)),

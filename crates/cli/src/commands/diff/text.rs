@@ -182,9 +182,7 @@ fn differs(aspect: Aspect, old: &Entry, new: &Entry) -> String {
     match aspect {
         Aspect::Type => format!("{} → {}", looking::kind(&old.kind), looking::kind(&new.kind)),
         Aspect::Mode => format!("{name} {:04o} → {:04o}", was.mode, is.mode),
-        Aspect::Owner => {
-            format!("{name} {}:{} → {}:{}", was.owner.uid, was.owner.gid, is.owner.uid, is.owner.gid)
-        }
+        Aspect::Owner => format!("{name} {} → {}", looking::owner(old), looking::owner(new)),
         Aspect::Size => format!("{name} {} → {}", old.size(), new.size()),
         Aspect::Target => format!("{name} {} → {}", target(old), target(new)),
         Aspect::Time => format!("{name} {} → {}", looking::time(was.mtime), looking::time(is.mtime)),
