@@ -128,13 +128,10 @@ impl State {
             let (state, passed) = (Arc::clone(state), Arc::clone(&passed));
             move || {
                 let meter = &state.down;
-                let mut tee =
-                    Tee { from: &from_server, to: &to_client, meter, each: &state.each, passed: &passed };
-                let _ = drain(&mut tee);
+                let _ = drain(&mut Tee::new(&from_server, &to_client, meter, &state.each, &passed));
             }
         });
-        let mut tee = Tee { from: client, to: &server, meter: &state.up, each: &state.each, passed: &passed };
-        state.watch(&mut tee);
+        state.watch(&mut Tee::new(client, &server, &state.up, &state.each, &passed));
         let _ = down.join();
     }
 
@@ -145,7 +142,7 @@ impl State {
             let headers = request.headers.clone();
             lock(&self.requests).push(request);
             if drain(&mut Body::of_request(&headers, &mut reader)).is_err() {
-                return;
+                break;
             }
         }
         // Not HTTP, or no more of it: it passes all the same.
@@ -160,7 +157,8 @@ fn drain(reader: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on whatever is read through it.
+/// Passes on whatever is read through it: each piece when the next is asked for, so that a request is noted before the
+/// server sees the end of its head, and long before anyone has its answer.
 struct Tee<'m> {
     from: &'m TcpStream,
     to: &'m TcpStream,
@@ -168,9 +166,42 @@ struct Tee<'m> {
     each: &'m Mutex<Option<u64>>,
     /// What the connection has passed, both ways.
     passed: &'m AtomicU64,
+    /// What was read and has not been passed on.
+    held: Vec<u8>,
 }
 
-impl Tee<'_> {
+impl<'m> Tee<'m> {
+    fn new(
+        from: &'m TcpStream,
+        to: &'m TcpStream,
+        meter: &'m Meter,
+        each: &'m Mutex<Option<u64>>,
+        passed: &'m AtomicU64,
+    ) -> Self {
+        Self { from, to, meter, each, passed, held: Vec::new() }
+    }
+
+    /// Passes on what is held.
+    fn pass(&mut self) -> io::Result<()> {
+        let held = self.held.len();
+        if held == 0 {
+            return Ok(());
+        }
+        let before = self.passed.fetch_add(held as u64, Ordering::SeqCst);
+        let (mut passing, mut cut) = self.meter.pass(held);
+        if let Some(each) = *lock(self.each) {
+            let left = usize::try_from(each.saturating_sub(before)).unwrap_or(usize::MAX);
+            (passing, cut) = (passing.min(left), cut || left <= held);
+        }
+        let written = self.to.write_all(&self.held[..passing]);
+        self.held.clear();
+        if cut || written.is_err() {
+            self.cut();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
     fn cut(&self) {
         let _ = (self.from.shutdown(Shutdown::Both), self.to.shutdown(Shutdown::Both));
     }
@@ -178,22 +209,12 @@ impl Tee<'_> {
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pass()?;
         let read = self.from.read(buffer).inspect_err(|_| self.cut())?;
         if read == 0 {
             let _ = self.to.shutdown(Shutdown::Write);
-            return Ok(0);
         }
-        let before = self.passed.fetch_add(read as u64, Ordering::SeqCst);
-        let (mut passing, mut cut) = self.meter.pass(read);
-        if let Some(each) = *lock(self.each) {
-            let left = usize::try_from(each.saturating_sub(before)).unwrap_or(usize::MAX);
-            (passing, cut) = (passing.min(left), cut || left <= read);
-        }
-        let written = self.to.write_all(&buffer[..passing]);
-        if cut || written.is_err() {
-            self.cut();
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
+        self.held.extend_from_slice(&buffer[..read]);
         Ok(read)
     }
 }
