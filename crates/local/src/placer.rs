@@ -4,6 +4,7 @@
 //! page cache, as is what an earlier attempt left. One thread hashes at a time, and nobody waits for it but the end.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use oci::{Descriptor, Verifier, VerifyError};
+use rustix::fs::{Advice, fadvise};
 use store::{Error as StoreError, PIECE, Placer};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
@@ -23,6 +25,10 @@ use crate::pieces::Pieces;
 
 /// So many new bytes are worth a record in the journal.
 const SAVE: u64 = 1 << 20;
+
+/// So many new bytes are sent on their way to the disk, which is at work then while more come, and has little left to do
+/// when the blob is flushed.
+const SEND: u64 = 4 << 20;
 
 /// So many new bytes are worth a flush to the disk, so that they survive the machine too; it also leaves little to flush
 /// in the end.
@@ -78,6 +84,8 @@ struct State {
     written: Pieces,
     /// What is written and not in the journal.
     unsaved: Pieces,
+    /// What is written and not on its way to the disk.
+    unsent: Pieces,
     /// How many bytes have come since the last flush.
     unflushed: u64,
     /// Why what was written could not be flushed to the disk: that is told once only.
@@ -101,6 +109,7 @@ impl FilePlacer {
             taken: written.clone(),
             written,
             unsaved: Pieces::default(),
+            unsent: Pieces::default(),
             unflushed: 0,
             unflushable: None,
             ended: false,
@@ -225,11 +234,13 @@ impl Shared {
             let mut state = self.state();
             state.written.insert(gap.clone());
             state.unsaved.insert(gap.clone());
+            state.unsent.insert(gap.clone());
             state.unflushed += gap.end - gap.start;
             if state.unsaved.bytes() >= SAVE {
                 state.save()?;
             }
         }
+        self.send_ahead();
         self.hash(at, if gaps.first() == Some(&(at..end)) { bytes } else { &[] });
         self.flush_ahead();
         Ok(())
@@ -311,6 +322,23 @@ impl Shared {
             hash.update(bytes)?;
         }
         Ok(())
+    }
+
+    /// Has the disk begin with what has come, when it is enough. Nobody waits for that. Linux takes the advice that bytes are
+    /// not needed in memory as a reason to write those that have changed, and keeps them until that is done.
+    fn send_ahead(&self) {
+        let unsent = {
+            let mut state = self.state();
+            if state.unsent.bytes() < SEND {
+                return;
+            }
+            std::mem::take(&mut state.unsent)
+        };
+        for piece in unsent.iter() {
+            let length = NonZeroU64::new(piece.end - piece.start);
+            // It is advice: where it is not taken, the bytes are written when the blob is flushed.
+            let _ = fadvise(&self.file, self.base + piece.start, length, Advice::DontNeed);
+        }
     }
 
     /// Begins to flush to the disk what has come, when it is enough, and nobody is at it.

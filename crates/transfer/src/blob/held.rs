@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use oci::Descriptor;
-use store::{ByteStream, Event};
+use store::{ByteStream, Error as StoreError, Event, Kind};
 
 use crate::transfer::Run;
 use crate::turns::Turn;
 
 /// Such a file. Nobody has looked whether its bytes are right: the destination will.
+#[derive(Clone)]
 pub(super) struct Held {
     pub(super) file: Arc<File>,
     /// What errors say.
@@ -44,5 +46,11 @@ impl Held {
     /// The blob's bytes of `range`.
     pub(super) fn read(&self, range: Range<u64>) -> ByteStream {
         store::file_pieces(Arc::clone(&self.file), range, self.doing.clone())
+    }
+
+    /// Fills a buffer with the bytes from `at` on; may wait for the disk.
+    pub(super) fn read_here(&self, buffer: &mut [u8], at: u64) -> Result<(), StoreError> {
+        let read = self.file.read_exact_at(buffer, at);
+        read.map_err(|error| StoreError::new(Kind::Other, &*self.doing, error))
     }
 }

@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{Error as StoreError, Event, Kind, Placer};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use super::blame;
 use super::held::Held;
@@ -20,6 +22,9 @@ use crate::turns::Turn;
 /// What a helper reads at a time, in bytes: long enough that the question before it costs little.
 const PIECE: Range<u64> = 4 << 20..16 << 20;
 
+/// So much of a file is copied before anything else may happen, in bytes.
+const STRETCH: u64 = 8 << 20;
+
 /// A blob is divided into about so many pieces.
 const PIECES: u64 = 64;
 
@@ -27,7 +32,6 @@ const PIECES: u64 = 64;
 struct Site {
     run: Arc<Run>,
     blob: Descriptor,
-    held: Option<Held>,
     placer: Box<dyn Placer>,
     parts: Mutex<Parts>,
     /// A helper is done with a piece.
@@ -68,14 +72,15 @@ impl Run {
         let site = Arc::new(Site {
             run: Arc::clone(self),
             blob: blob.clone(),
-            held,
             placer,
             parts: Mutex::new(Parts::new(missing, piece)),
             ended: Notify::new(),
             age: self.turns.age(),
         });
-        let helpers = if site.held.is_some() { 0 } else { left / piece };
-        let outcome = site.fill(helpers, turn).await;
+        let outcome = match &held {
+            Some(held) => site.copy(held).await,
+            None => site.fill(left / piece, turn).await,
+        };
         drop(copies);
         let site = Arc::into_inner(site).expect("all tasks that held it have ended");
         match outcome {
@@ -90,6 +95,39 @@ impl Run {
 }
 
 impl Site {
+    /// Copies what is missing from a file.
+    async fn copy(self: &Arc<Self>, held: &Held) -> Result<(), Error> {
+        for part in self.placer.missing() {
+            let mut at = part.start;
+            while at < part.end {
+                let stretch = at..part.end.min(at + STRETCH);
+                at = stretch.end;
+                let (site, held) = (Arc::clone(self), held.clone());
+                let copying =
+                    spawn_blocking(move || Handle::current().block_on(site.copy_here(&held, stretch)));
+                copying.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a part of a file on this thread, which may wait for the disk: through one buffer, whose bytes are still in
+    /// the processor's cache when they are hashed and written.
+    async fn copy_here(&self, held: &Held, part: Range<u64>) -> Result<(), Error> {
+        let mut buffer = BytesMut::new();
+        let mut at = part.start;
+        while at < part.end {
+            let length = usize::try_from(store::PIECE.min(part.end - at)).unwrap_or_default();
+            buffer.resize(length, 0);
+            held.read_here(&mut buffer, at).map_err(Error::Source)?;
+            let piece = buffer.freeze();
+            self.write(at, piece.clone()).await?;
+            at += length as u64;
+            buffer = piece.try_into_mut().unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Reads until nothing is missing, with up to `helpers` others.
     async fn fill(self: &Arc<Self>, helpers: u64, turn: &mut Turn) -> Result<(), Error> {
         let mut tasks = JoinSet::new();
@@ -155,12 +193,8 @@ impl Site {
         loop {
             let Some(part) = self.parts().lead() else { return Ok(()) };
             let mut at = part.start;
-            let mut stream = if let Some(held) = &self.held {
-                held.read(part)
-            } else {
-                let stream = self.run.source.read(&self.blob, part).await.map_err(Error::Source)?;
-                self.run.capped(stream)
-            };
+            let stream = self.run.source.read(&self.blob, part).await.map_err(Error::Source)?;
+            let mut stream = self.run.capped(stream);
             while let Some(piece) = stream.next().await {
                 let mut piece = piece.map_err(Error::Source)?;
                 let length = piece.len() as u64;
