@@ -152,8 +152,8 @@ pub(crate) struct Row<'a> {
 impl<'a> Row<'a> {
     /// A node of a merged file system.
     pub(crate) fn node(merged: &'a Merged<'a>, node: &'a Node<'a>) -> Self {
-        let link = node.link.map(|first| &*merged.nodes[first].path);
-        Self { path: &node.path, entry: node.entry, layer: node.layer, link, status: None }
+        let link = node.link().map(|first| merged.nodes[first].path());
+        Self { path: node.path(), entry: node.entry, layer: node.layer(), link, status: None }
     }
 
     /// An entry of a layer as it is.

@@ -38,7 +38,7 @@ impl ImageFile {
         let find = move || {
             let (layers, tables) = Layers::of(spools, &order);
             let merged = layer::merge(&tables).map_err(Error::Merge)?;
-            let Some(node) = merged.nodes.iter().find(|node| *node.path == *path.as_bytes()) else {
+            let Some(node) = merged.nodes.iter().find(|node| *node.path() == *path.as_bytes()) else {
                 return Ok(None);
             };
             let Kind::File(body) = &node.entry.kind else {
@@ -46,7 +46,7 @@ impl ImageFile {
             };
             let failed = |source| Error::Spool { folder: folder.display().to_string(), source };
             let mut content = tempfile::tempfile_in(&folder).map_err(failed)?;
-            copy(&layers, node.layer, body, &mut content).map_err(failed)?;
+            copy(&layers, node.layer(), body, &mut content).map_err(failed)?;
             content.rewind().map_err(failed)?;
             Ok(Some(Self { path, metadata: node.entry.metadata.clone(), content }))
         };
@@ -84,7 +84,7 @@ impl ImageFile {
 /// Copies a file's content, with zeros where it has holes.
 fn copy(layers: &Layers, layer: usize, body: &Body, out: &mut impl Write) -> io::Result<()> {
     let whole = [layer::Extent { offset: 0, length: body.size }];
-    let extents = body.extents.as_deref().unwrap_or(&whole);
+    let extents = body.extents().unwrap_or(&whole);
     let mut buffer = vec![0; BUFFER];
     let (mut at, mut stored) = (0, body.offset);
     for extent in extents {

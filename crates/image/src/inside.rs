@@ -307,7 +307,7 @@ impl Inside {
         let mut order: Vec<usize> = (0..bodies.len()).collect();
         order.sort_by_key(|body| bodies[*body].offset);
         let is_long = |body: &Body| {
-            let mut spans = toc.cover(body.offset..body.offset.saturating_add(body.stored)).spans;
+            let mut spans = toc.cover(body.offset..body.offset.saturating_add(body.stored())).spans;
             spans.any(|span| run::is_long(&toc, span))
         };
         let is_whole = toc.is_of_file() || bodies.iter().any(is_long);
@@ -466,7 +466,7 @@ fn spot(merged: &Merged<'_>, found: Found, first: usize) -> Spot {
     match found {
         Found::Node(index) => {
             let node = &merged.nodes[index];
-            Spot { path: node.path.to_vec(), layer: Some(node.layer + first), entry: node.entry.clone() }
+            Spot { path: node.path().to_vec(), layer: Some(node.layer() + first), entry: node.entry.clone() }
         }
         Found::Directory(path) => {
             let metadata = Metadata::new(0o755);

@@ -1,6 +1,5 @@
 //! Layers for Windows: what was packed elsewhere, laid out as its runtime wants it.
 
-use std::borrow::Cow;
 use std::io::{BufReader, Seek};
 
 use layer::{
@@ -43,10 +42,7 @@ pub(crate) fn for_windows(layer: NewLayer) -> Result<NewLayer, Error> {
         |path: &[u8]| Entry { path: path.into(), kind: Kind::Directory, metadata: Metadata::new(0o555) };
     let mut entries = vec![directory(FILES), directory(HIVES)];
     entries.extend(table.entries.into_iter().filter(|entry| !entry.path.is_empty()).map(lay_out));
-    let nodes = entries
-        .iter()
-        .map(|entry| Node { path: Cow::Borrowed(&*entry.path), layer: 0, entry, link: None })
-        .collect();
+    let nodes = entries.iter().map(Node::of).collect();
     let whole = Merged { nodes };
     NewLayer::write(&packing, |out| write_tar(&whole, &[inflated][..], out).map(drop))
 }

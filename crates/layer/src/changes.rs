@@ -28,19 +28,19 @@ pub enum Change<'a> {
 /// children.
 pub fn changes<'a>(lower: &'a Merged<'_>, whole: &'a Merged<'_>) -> Vec<Change<'a>> {
     let now = View::of(whole);
-    let before: HashMap<&[u8], &Node<'_>> = lower.nodes.iter().map(|node| (&*node.path, node)).collect();
-    let kept = |node: &Node<'_>| before.get(&*node.path).is_some_and(|old| is_same(old, node));
+    let before: HashMap<&[u8], &Node<'_>> = lower.nodes.iter().map(|node| (node.path(), node)).collect();
+    let kept = |node: &Node<'_>| before.get(node.path()).is_some_and(|old| is_same(old, node));
     // What is there still of the lower file system, by what it is.
     let mut names: HashMap<*const crate::Entry, &[u8]> = HashMap::new();
     for node in whole.nodes.iter().filter(|node| kept(node)) {
-        names.entry(std::ptr::from_ref(node.entry)).or_insert(&node.path);
+        names.entry(std::ptr::from_ref(node.entry)).or_insert(node.path());
     }
     let mut changes: Vec<Change<'_>> = now.removed(lower).into_iter().map(Change::Remove).collect();
     for (at, node) in whole.nodes.iter().enumerate() {
         if kept(node) {
             continue;
         }
-        let first = node.link.and_then(|first| whole.nodes.get(first)).map(|first| &*first.path);
+        let first = node.link().and_then(|first| whole.nodes.get(first)).map(Node::path);
         let there = names.get(&std::ptr::from_ref(node.entry)).copied();
         let link = there.filter(|_| node.entry.kind != Kind::Directory).or(first);
         changes.push(Change::Put { node: at, link });
@@ -104,10 +104,10 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(merged: &'a Merged<'_>) -> Self {
-        let nodes = merged.nodes.iter().map(|node| (&*node.path, node)).collect();
+        let nodes = merged.nodes.iter().map(|node| (node.path(), node)).collect();
         let mut directories = HashSet::new();
         for node in &merged.nodes {
-            for above in path::parents(&node.path) {
+            for above in path::parents(node.path()) {
                 directories.insert(above);
             }
         }
@@ -128,12 +128,12 @@ impl<'a> View<'a> {
         let mut removed: Vec<&[u8]> = Vec::new();
         let mut hidden: HashSet<&[u8]> = HashSet::new();
         for node in &lower.nodes {
-            let all = path::parents(&node.path).chain([&*node.path]);
+            let all = path::parents(node.path()).chain([node.path()]);
             for path in all.filter(|path| !path.is_empty()) {
                 if hidden.contains(path) {
                     break;
                 }
-                let named = path.len() == node.path.len();
+                let named = path.len() == node.path().len();
                 match self.at(path) {
                     Found::Directory => {}
                     // It takes the place of what was there.

@@ -42,13 +42,36 @@ pub enum Kind {
 pub struct Body {
     /// Position of the first stored byte in the inflated layer.
     pub offset: u64,
-    /// Number of bytes that are stored there.
-    pub stored: u64,
-    /// Number of bytes of the file; not `stored` when the file is sparse.
+    /// Number of bytes of the file.
     pub size: u64,
-    /// The extents of a sparse file, ascending, apart, within `size`, together `stored` bytes long; what lies between them is
-    /// zeros. `None` for a file that is stored whole.
-    pub extents: Option<Box<[Extent]>>,
+    /// What is stored of a sparse file. `None` for a file that is stored whole.
+    pub sparse: Option<Box<Sparse>>,
+}
+
+/// What is stored of a file that has holes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sparse {
+    /// Number of bytes that are stored.
+    pub stored: u64,
+    /// Where they belong: ascending, apart, within the file's size, together `stored` bytes long. What lies between is zeros.
+    pub extents: Box<[Extent]>,
+}
+
+impl Body {
+    /// A file of `size` bytes that is stored whole, from `offset` on.
+    pub fn whole(offset: u64, size: u64) -> Self {
+        Self { offset, size, sparse: None }
+    }
+
+    /// Number of bytes that are stored; not the file's size when it is sparse.
+    pub fn stored(&self) -> u64 {
+        self.sparse.as_ref().map_or(self.size, |sparse| sparse.stored)
+    }
+
+    /// The extents of a sparse file.
+    pub fn extents(&self) -> Option<&[Extent]> {
+        self.sparse.as_ref().map(|sparse| &*sparse.extents)
+    }
 }
 
 /// A run of stored bytes in a sparse file.
@@ -204,7 +227,7 @@ mod tests {
     /// A table has one for each entry of a layer.
     #[test]
     fn entries_are_small() {
-        assert_eq!(size_of::<Entry>(), 112);
+        assert_eq!(size_of::<Entry>(), 96);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum FindError {
 impl Merged<'_> {
     /// The node at a path that has no symbolic links on it, cleaned, without `/` at its ends.
     pub fn at(&self, path: &[u8]) -> Option<usize> {
-        self.nodes.binary_search_by(|node| path_order(&node.path, path)).ok()
+        self.nodes.binary_search_by(|node| path_order(node.path(), path)).ok()
     }
 
     /// The nodes below a path, of the directory itself as the first, if it has one.
@@ -47,9 +47,9 @@ impl Merged<'_> {
         if path.is_empty() {
             return &self.nodes;
         }
-        let first = self.nodes.partition_point(|node| path_order(&node.path, path) == Ordering::Less);
+        let first = self.nodes.partition_point(|node| path_order(node.path(), path) == Ordering::Less);
         let rest = &self.nodes[first..];
-        let count = rest.iter().take_while(|node| is_within(&node.path, path)).count();
+        let count = rest.iter().take_while(|node| is_within(node.path(), path)).count();
         &rest[..count]
     }
 
@@ -151,7 +151,7 @@ mod tests {
 
     fn find(merged: &Merged<'_>, path: &str, follow: bool) -> String {
         match merged.find(path.as_bytes(), follow) {
-            Ok(Found::Node(index)) => String::from_utf8_lossy(&merged.nodes[index].path).into_owned(),
+            Ok(Found::Node(index)) => String::from_utf8_lossy(merged.nodes[index].path()).into_owned(),
             Ok(Found::Directory(path)) => format!("{}/", String::from_utf8_lossy(&path)),
             Err(error) => error.to_string(),
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use crate::{Body, Decoder, Entry, Kind, Limits, Table, merge, write_tar};
+use crate::{Body, Decoder, Entry, Kind, Limits, Sparse, Table, merge, write_tar};
 
 /// More than the inputs of a fuzzer inflate to in a useful time.
 const MOST: u64 = 1 << 20;
@@ -68,11 +68,11 @@ fn places(toc: &crate::Toc, layer: &[u8]) {
     for entry in &toc.table.entries {
         assert!(clean(&entry.path) || entry.path.is_empty() && entry.kind == Kind::Directory);
         let Kind::File(body) = &entry.kind else { continue };
-        let end = body.offset.checked_add(body.stored).expect("it is checked");
+        let end = body.offset.checked_add(body.stored()).expect("it is checked");
         let cover = toc.cover(body.offset..end);
         assert!(cover.compressed.start <= cover.compressed.end && cover.compressed.end <= toc.size);
         assert!(
-            body.stored == 0 || !cover.spans.is_empty() && toc.inflated(cover.spans.start) <= body.offset
+            body.stored() == 0 || !cover.spans.is_empty() && toc.inflated(cover.spans.start) <= body.offset
         );
         let part = |at: u64| usize::try_from(at).map_or(layer.len(), |at| at.min(layer.len()));
         let part = &layer[part(cover.compressed.start)..part(cover.compressed.end)];
@@ -109,7 +109,7 @@ pub fn scan(input: &[u8]) {
     let again = merge(&table).expect("what was merged can be merged");
     assert_eq!(again.nodes.len(), merged.nodes.len());
     for (one, other) in merged.nodes.iter().zip(&again.nodes) {
-        assert_eq!((&one.path, one.link), (&other.path, other.link));
+        assert_eq!((one.path(), one.link()), (other.path(), other.link()));
         assert_eq!(one.entry.metadata, other.entry.metadata);
         assert_eq!(kind(one.entry), kind(other.entry));
     }
@@ -133,10 +133,10 @@ fn check(entry: &Entry, size: u64) {
     assert!(clean(&entry.path) || entry.path.is_empty() && entry.kind == Kind::Directory);
     match &entry.kind {
         Kind::File(body) => {
-            assert!(body.offset.checked_add(body.stored).is_some_and(|end| end <= size));
-            if let Some(extents) = &body.extents {
+            assert!(body.offset.checked_add(body.stored()).is_some_and(|end| end <= size));
+            if let Some(extents) = body.extents() {
                 assert!(extents.iter().all(|extent| extent.offset + extent.length <= body.size));
-                assert_eq!(extents.iter().map(|extent| extent.length).sum::<u64>(), body.stored);
+                assert_eq!(extents.iter().map(|extent| extent.length).sum::<u64>(), body.stored());
             }
         }
         Kind::HardLink(target) => assert!(clean(target)),
@@ -147,9 +147,11 @@ fn check(entry: &Entry, size: u64) {
 /// A kind without what another archive of the same files may have otherwise: the place, and empty extents.
 fn kind(entry: &Entry) -> Kind {
     let mut kind = entry.kind.clone();
-    if let Kind::File(Body { offset, extents, .. }) = &mut kind {
+    if let Kind::File(Body { offset, sparse, .. }) = &mut kind {
         *offset = 0;
-        *extents = extents.take().map(|all| all.into_iter().filter(|extent| extent.length > 0).collect());
+        if let Some(Sparse { extents, .. }) = sparse.as_deref_mut() {
+            *extents = extents.iter().filter(|extent| extent.length > 0).copied().collect();
+        }
     }
     kind
 }

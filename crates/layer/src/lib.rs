@@ -23,7 +23,7 @@
 //! }
 //! let merged = merge(&tables)?;
 //! assert_eq!(merged.nodes.len(), 1);
-//! assert_eq!(*merged.nodes[0].path, *b"etc/new");
+//! assert_eq!(*merged.nodes[0].path(), *b"etc/new");
 //! let archive = write_tar(&merged, &inflated[..], Vec::new())?;
 //! assert_eq!(archive.len(), 3 * 512);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -63,7 +63,9 @@ pub use changes::{Change, changes, write_changes};
 pub use decoder::{Compression, Decoder};
 pub use encoder::Encoder;
 pub use encoding::{Encoding, EncodingError};
-pub use entry::{Body, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Time, Whiteout};
+pub use entry::{
+    Body, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Sparse, Time, Whiteout,
+};
 pub use error::Error;
 pub use find::{FindError, Found, is_within, path_order};
 pub use limits::Limits;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::{Body, Entry, Error, Kind, Owner};
+use crate::{Body, Entry, Error, Kind, Owner, Sparse};
 
 /// Bounds on what a layer may cost.
 ///
@@ -65,7 +65,9 @@ impl Meter {
         const ALLOCATION: usize = 16;
         let kind = match &entry.kind {
             Kind::Symlink(target) | Kind::HardLink(target) => target.len() + ALLOCATION,
-            Kind::File(Body { extents: Some(extents), .. }) => size_of_val(&**extents) + ALLOCATION,
+            Kind::File(Body { sparse: Some(sparse), .. }) => {
+                size_of::<Sparse>() + size_of_val(&*sparse.extents) + 2 * ALLOCATION
+            }
             _ => 0,
         };
         let records = entry.metadata.xattrs.iter().chain(&*entry.metadata.records);

@@ -2,6 +2,7 @@
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use crate::entry::{Entry, Kind, Whiteout};
 use crate::error::quote;
@@ -19,18 +20,40 @@ pub struct Merged<'a> {
     pub nodes: Vec<Node<'a>>,
 }
 
-/// One path of a merged file system.
+/// One path of a merged file system. There may be millions of them, so they are small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node<'a> {
-    /// Path from the root, cleaned. Not always the entry's own: other names of a file have its entry, too, and an entry below a
-    /// symbolic link lands where that leads.
-    pub path: Cow<'a, [u8]>,
-    /// Index of the layer that `entry` is in, from the bottom, from zero.
-    pub layer: usize,
     /// The entry with the node's content and metadata; never a hard link.
     pub entry: &'a Entry,
+    /// The path, where it is not the entry's own.
+    #[expect(clippy::box_collection, reason = "a slice's length would be a second word")]
+    path: Option<Box<Vec<u8>>>,
+    layer: u32,
+    /// One more than the index.
+    link: Option<NonZeroU32>,
+}
+
+impl<'a> Node<'a> {
+    /// An entry at its own path, in the lowest layer.
+    pub fn of(entry: &'a Entry) -> Self {
+        Self { entry, path: None, layer: 0, link: None }
+    }
+
+    /// Path from the root, cleaned. Not always the entry's own: other names of a file have its entry, too, and an entry below a
+    /// symbolic link lands where that leads.
+    pub fn path(&self) -> &[u8] {
+        self.path.as_deref().map_or(&self.entry.path, Vec::as_slice)
+    }
+
+    /// Index of the layer that `entry` is in, from the bottom, from zero.
+    pub fn layer(&self) -> usize {
+        self.layer as usize
+    }
+
     /// The index of the first node with the same content, when this is a hard link of it.
-    pub link: Option<usize>,
+    pub fn link(&self) -> Option<usize> {
+        self.link.map(|link| link.get() as usize - 1)
+    }
 }
 
 /// Merges layers, the lowest first, as the OCI image specification has it (`layer.md`, "Applying Changesets").
@@ -88,7 +111,7 @@ struct Merge<'a> {
     layers: Vec<&'a Table>,
     tree: Tree<'a>,
     /// Entries that hard links were made to, with their first node.
-    linked: HashMap<Source, Option<usize>>,
+    linked: HashMap<Source, Option<NonZeroU32>>,
     /// There are layers below that are not known.
     is_part: bool,
     /// These could have had a say.
@@ -198,7 +221,7 @@ impl<'a> Merge<'a> {
         directory: &'a [u8],
         name: &'a [u8],
         source: Source,
-        layer: u32,
+        layer: u16,
     ) -> Result<(), Problem> {
         // An empty name is the root's, which a table only has directories for.
         let id = if name.is_empty() {
@@ -212,7 +235,7 @@ impl<'a> Merge<'a> {
 
     fn entry(&self, source: Source) -> &'a Entry {
         // Sources are made from positions in these vectors, which do not change.
-        &self.layers[source.layer as usize].entries[source.entry as usize]
+        &self.layers[usize::from(source.layer)].entries[source.entry as usize]
     }
 
     fn finish(self) -> Merged<'a> {
@@ -237,17 +260,20 @@ impl<'a> Merge<'a> {
                 let link = match self.linked.get_mut(&source) {
                     Some(first) => {
                         let link = *first;
-                        first.get_or_insert(nodes.len());
+                        // There are no more nodes than can be counted.
+                        *first = link.or_else(|| NonZeroU32::new(u32::try_from(nodes.len() + 1).ok()?));
                         link
                     }
                     None => None,
                 };
-                let path =
-                    if *entry.path == *path { Cow::Borrowed(&*entry.path) } else { Cow::Owned(path.clone()) };
-                nodes.push(Node { path, layer: source.layer as usize, entry, link });
+                let path = (*entry.path != *path).then(|| Box::new(path.clone()));
+                nodes.push(Node { entry, path, layer: source.layer.into(), link });
             }
             let visible = |id: &Id| Whiteout::of(self.tree.name(*id)) != Some(Whiteout::Bookkeeping);
-            rest.extend(self.tree.children(id).rev().filter(visible).map(|id| (id, path.len())));
+            let above = rest.len();
+            rest.extend(self.tree.children(id).filter(visible).map(|id| (id, path.len())));
+            // The last is the next.
+            rest[above..].sort_unstable_by(|a, b| self.tree.name(b.0).cmp(self.tree.name(a.0)));
         }
         Merged { nodes }
     }
@@ -260,6 +286,7 @@ impl From<Lost> for Problem {
             Lost::Walk => "symbolic links lead too far around".into(),
             Lost::Directories => "too many directories without entries of their own".into(),
             Lost::Entries => "more than four billion entries".into(),
+            Lost::Layers => "more than 65535 layers".into(),
             Lost::Long => "symbolic links lead to a path of more than 4095 bytes".into(),
         }
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use crate::Error;
-use crate::entry::{Body, Device, Entry, Extent, Kind, Metadata};
+use crate::entry::{Body, Device, Entry, Extent, Kind, Metadata, Sparse};
 use crate::error::quote;
 use crate::header::{self, BLOCK, Header};
 use crate::limits::{Limits, Meter};
@@ -160,7 +160,7 @@ impl<R: Read, W: Write> Scanner<R, W> {
                     Problem::Bytes(error) => error,
                     Problem::Map(problem) => refused(problem),
                 })?;
-                self.skip(body.stored, &format!("the content of {}", quote(&raw)))?;
+                self.skip(body.stored(), &format!("the content of {}", quote(&raw)))?;
                 Kind::File(body)
             }
             _ if !sparse.is_empty() => return Err(refused("sparse map of an entry that is no file")),
@@ -218,10 +218,10 @@ impl<R: Read, W: Write> Scanner<R, W> {
         };
         let offset = self.bytes.offset();
         let Some((size, extents)) = map else {
-            return Ok(Body { offset, stored, size: stored, extents: None });
+            return Ok(Body::whole(offset, stored));
         };
         sparse::check(&extents, stored, size).map_err(Problem::Map)?;
-        Ok(Body { offset, stored, size, extents: Some(extents.into()) })
+        Ok(Body { offset, size, sparse: Some(Box::new(Sparse { stored, extents: extents.into() })) })
     }
 
     /// Size and map of an old GNU sparse file: in its header, and in blocks after it.

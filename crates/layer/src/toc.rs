@@ -45,12 +45,12 @@ use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path
 ///
 /// let toc = Toc::scan(&layer[..], std::io::sink(), Limits::default())?;
 /// let Kind::File(body) = &toc.table.entries[0].kind else { panic!("it is a file") };
-/// let cover = toc.cover(body.offset..body.offset + body.stored);
+/// let cover = toc.cover(body.offset..body.offset + body.stored());
 /// let part = &layer[cover.compressed.start as usize..cover.compressed.end as usize];
 /// let mut text = String::new();
 /// let mut inflated = toc.resume(cover.spans.start, part)?;
 /// std::io::copy(&mut (&mut inflated).take(cover.skip), &mut std::io::sink())?;
-/// inflated.take(body.stored).read_to_string(&mut text)?;
+/// inflated.take(body.stored()).read_to_string(&mut text)?;
 /// assert_eq!(text, "hello\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -166,7 +166,7 @@ impl Toc {
 
     /// The table of what is one file as a whole, of this name and so many bytes. It has no spans.
     pub fn of_file(name: &[u8], size: u64) -> Self {
-        let kind = Kind::File(Body { offset: 0, stored: size, size, extents: None });
+        let kind = Kind::File(Body::whole(0, size));
         // What cannot be a path has no directories.
         let path = path::confine(name).ok().filter(|path| !path.is_empty());
         let path = path
@@ -282,7 +282,7 @@ impl Toc {
     pub fn confirms(&self, lead: &[u8], body: &Body) -> bool {
         let Some(block) = lead.first_chunk() else { return self.lead() == 0 };
         let is_file = |header: Header<'_>| {
-            matches!(header.kind(), 0 | b'0' | b'7') && header.size().is_ok_and(|size| size == body.stored)
+            matches!(header.kind(), 0 | b'0' | b'7') && header.size().is_ok_and(|size| size == body.stored())
         };
         Header::parse(block).is_ok_and(is_file)
     }

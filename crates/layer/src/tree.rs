@@ -1,62 +1,69 @@
 //! A file system in the making: what merging knows after so many layers.
 //!
 //! Nodes stand in one vector and name each other by index, so that neither depth nor number of entries meets the stack. There is one for
-//! each entry of all layers, so they are small: 64 bytes.
+//! each entry of all layers, so they are small: 48 bytes, and some ten in the index of names.
 
-use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
+
+use hashbrown::HashTable;
 
 use crate::entry::Kind;
 use crate::path::PATH_MAX;
 
 /// Index of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u32);
 
-/// The root, which is always there.
+/// The root, which is always there, and nobody's child.
 pub(crate) const ROOT: Id = Id(0);
 
 /// Which entry a node has its content and metadata from: index of the layer, and index of the entry there. Nodes that are hard
 /// links of each other have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
-    pub(crate) layer: u32,
     pub(crate) entry: u32,
+    pub(crate) layer: u16,
 }
 
 impl Source {
     pub(crate) fn new(layer: usize, entry: usize) -> Result<Self, Lost> {
-        Ok(Self { layer: numbered(layer)?, entry: numbered(entry)? })
+        let layer = layer.try_into().map_err(|_| Lost::Layers)?;
+        Ok(Self { layer, entry: numbered(entry)? })
     }
 }
 
 struct Node<'a> {
     name: &'a [u8],
     parent: Id,
+    /// The next of its directory's children, those that were hidden among them; the root where there is none.
+    next: Id,
+    /// A directory's child that came last, likewise; the index of a symbolic link's target.
+    below: u32,
+    /// The entry that the content is from, unless no entry names it.
+    source: Source,
+    /// The last layer that had an entry for this node. Only meaningful with a source.
+    layer: u16,
+    /// The last layer that put anything here or below.
+    touched: u16,
+    /// The last layer below which everything here has been hidden: nothing below this node is older.
+    swept: u16,
     /// Bytes of the path from the root; at most [`PATH_MAX`].
     length: u16,
+    what: What,
     /// Something that is no directory was here, so that nothing is left of what lower layers had below.
     cleared: bool,
-    what: What,
-    /// The last layer that had an entry for this node. Only meaningful with a source.
-    layer: u32,
-    /// The last layer that put anything here or below.
-    touched: u32,
-    /// The last layer below which everything here has been hidden: nothing below this node is older.
-    swept: u32,
-    children: Children<'a>,
+    /// It is hidden, and its directory's child no more.
+    gone: bool,
 }
 
-/// What is in a directory, by name. Most nodes have nothing.
-type Children<'a> = Option<Box<BTreeMap<&'a [u8], Id>>>;
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     /// A directory that no entry names: one of its children needs it.
     Implicit,
-    Directory(Source),
-    /// With the index of its target.
-    Symlink(Source, u32),
-    Other(Source),
+    Directory,
+    Symlink,
+    Other,
 }
 
 /// Why a path leads nowhere.
@@ -72,6 +79,8 @@ pub(crate) enum Lost {
     Directories,
     /// More than the 32 bits count that a node has for it.
     Entries,
+    /// More than 16 bits count.
+    Layers,
 }
 
 /// A position, as a node has it.
@@ -92,6 +101,9 @@ const IMPLICIT: usize = 1 << 20;
 
 pub(crate) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
+    /// The children that are there, by directory and name.
+    index: HashTable<Id>,
+    hasher: RandomState,
     /// The targets of all symbolic links that were put.
     targets: Vec<&'a [u8]>,
     /// The most nodes that there may be.
@@ -108,7 +120,9 @@ impl<'a> Tree<'a> {
         let limit = entries.saturating_mul(2).saturating_add(IMPLICIT);
         // Nearly each has a node, and growing would take as much again.
         let nodes = Vec::with_capacity(entries.saturating_add(1));
-        let mut tree = Self { nodes, targets: Vec::new(), limit, walked: 0, guessed: false };
+        let index = HashTable::with_capacity(entries);
+        let hasher = RandomState::new();
+        let mut tree = Self { nodes, index, hasher, targets: Vec::new(), limit, walked: 0, guessed: false };
         tree.nodes.push(Node::new(&[], ROOT, 0));
         tree
     }
@@ -128,14 +142,12 @@ impl<'a> Tree<'a> {
 
     /// What the node has its content from; `None` for an implicit directory.
     pub(crate) fn source(&self, id: Id) -> Option<Source> {
-        match self.node(id).what {
-            What::Implicit => None,
-            What::Directory(source) | What::Symlink(source, _) | What::Other(source) => Some(source),
-        }
+        let node = self.node(id);
+        (node.what != What::Implicit).then_some(node.source)
     }
 
     pub(crate) fn is_directory(&self, id: Id) -> bool {
-        matches!(self.node(id).what, What::Implicit | What::Directory(_))
+        self.node(id).what.is_directory()
     }
 
     /// Whether a directory had to be made, at any time, that no entry had named so far.
@@ -153,7 +165,7 @@ impl<'a> Tree<'a> {
         let mut at = ROOT;
         for component in directory.split(|byte| *byte == b'/') {
             let Some(child) = self.child(at, component) else { return false };
-            if matches!(self.node(child).what, What::Symlink(..)) {
+            if self.node(child).what == What::Symlink {
                 return true;
             }
             at = child;
@@ -176,13 +188,31 @@ impl<'a> Tree<'a> {
         self.node(id).name
     }
 
-    /// The children, in the order of their names' bytes.
-    pub(crate) fn children(&self, id: Id) -> impl DoubleEndedIterator<Item = Id> {
-        self.node(id).children.iter().flat_map(|children| children.values().copied())
+    /// The children that are there, in no order.
+    pub(crate) fn children(&self, id: Id) -> impl Iterator<Item = Id> {
+        self.list(id).filter(|child| !self.node(*child).gone)
+    }
+
+    /// The children, those that were hidden among them, the newest first.
+    fn list(&self, id: Id) -> impl Iterator<Item = Id> {
+        let node = self.node(id);
+        let first = if node.what.is_directory() { Id(node.below) } else { ROOT };
+        iter::successors(Some(first), |id| Some(self.node(*id).next)).take_while(|id| *id != ROOT)
     }
 
     pub(crate) fn child(&self, directory: Id, name: &[u8]) -> Option<Id> {
-        self.node(directory).children.as_ref()?.get(name).copied()
+        let hash = self.hasher.hash_one((directory, name));
+        self.index.find(hash, |id| self.node(*id).is(directory, name)).copied()
+    }
+
+    /// Takes a child out of the index. The list of its directory keeps it.
+    fn forget(&mut self, child: Id) {
+        let Node { parent, name, .. } = *self.node_mut(child);
+        self.node_mut(child).gone = true;
+        let hash = self.hasher.hash_one((parent, name));
+        if let Ok(entry) = self.index.find_entry(hash, |id| *id == child) {
+            entry.remove();
+        }
     }
 
     /// Finds a directory, through symbolic links that are followed inside the root; `None` when there is none.
@@ -192,12 +222,12 @@ impl<'a> Tree<'a> {
 
     /// Finds a directory, or makes it for `layer`: what is missing becomes implicit, and so does a file in the way, as umoci
     /// and overlay file systems have it.
-    pub(crate) fn make(&mut self, directory: &'a [u8], layer: u32) -> Result<Id, Lost> {
+    pub(crate) fn make(&mut self, directory: &'a [u8], layer: u16) -> Result<Id, Lost> {
         // With a layer to make directories for, a walk ends at one.
         self.walk(directory, Some(layer)).map(|found| found.unwrap_or(ROOT))
     }
 
-    fn walk(&mut self, directory: &'a [u8], make: Option<u32>) -> Result<Option<Id>, Lost> {
+    fn walk(&mut self, directory: &'a [u8], make: Option<u16>) -> Result<Option<Id>, Lost> {
         let mut at = ROOT;
         // What is left to walk: targets of links on top of the path that they stood in.
         let mut rest = vec![directory];
@@ -225,12 +255,12 @@ impl<'a> Tree<'a> {
             }
             at = match (self.child(at, component), make) {
                 (Some(child), _) if self.is_directory(child) => child,
-                (Some(child), _) if let What::Symlink(_, target) = self.node(child).what => {
+                (Some(child), _) if self.node(child).what == What::Symlink => {
                     hops += 1;
                     if hops > HOPS {
                         return Err(Lost::Loop);
                     }
-                    let target = self.targets[target as usize];
+                    let target = self.targets[self.node(child).below as usize];
                     rest.push(target);
                     if target.starts_with(b"/") { ROOT } else { at }
                 }
@@ -250,41 +280,49 @@ impl<'a> Tree<'a> {
     }
 
     /// The node of this name in a directory, made when there is none. It is for the caller to [`put`](Self::put) something.
-    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: u32) -> Result<Id, Lost> {
+    pub(crate) fn place(&mut self, directory: Id, name: &'a [u8], layer: u16) -> Result<Id, Lost> {
         self.child(directory, name).map_or_else(|| self.add(directory, name, layer), Ok)
     }
 
     /// Puts an entry at a node. A directory on a directory merges with it; everything else replaces what was there.
-    pub(crate) fn put(&mut self, id: Id, source: Source, kind: &'a Kind, layer: u32) -> Result<(), Lost> {
+    pub(crate) fn put(&mut self, id: Id, source: Source, kind: &'a Kind, layer: u16) -> Result<(), Lost> {
         let what = match kind {
-            Kind::Directory => What::Directory(source),
-            Kind::Symlink(target) => {
-                let index = numbered(self.targets.len())?;
-                self.targets.push(target);
-                What::Symlink(source, index)
-            }
-            _ => What::Other(source),
+            Kind::Directory => What::Directory,
+            Kind::Symlink(_) => What::Symlink,
+            _ => What::Other,
         };
-        if matches!(what, What::Directory(_)) && self.is_directory(id) {
+        if what == What::Directory && self.is_directory(id) {
             self.node_mut(id).what = what;
             self.touch(id, layer);
         } else {
             self.replace(id, what, layer);
         }
-        self.node_mut(id).layer = layer;
+        if let Kind::Symlink(target) = kind {
+            self.node_mut(id).below = numbered(self.targets.len())?;
+            self.targets.push(target);
+        }
+        let node = self.node_mut(id);
+        (node.source, node.layer) = (source, layer);
         Ok(())
     }
 
-    fn replace(&mut self, id: Id, what: What, layer: u32) {
+    /// Makes a node something else, with nothing below.
+    fn replace(&mut self, id: Id, what: What, layer: u16) {
+        let mut child = if self.is_directory(id) { Id(self.node(id).below) } else { ROOT };
+        while child != ROOT {
+            // What is further below is found by nobody.
+            self.forget(child);
+            child = self.node(child).next;
+        }
         let node = self.node_mut(id);
+        node.below = ROOT.0;
         node.what = what;
         node.layer = layer;
-        node.cleared |= matches!(what, What::Symlink(..) | What::Other(_));
-        node.children = None;
+        node.cleared |= !what.is_directory();
         self.touch(id, layer);
     }
 
-    fn add(&mut self, parent: Id, name: &'a [u8], layer: u32) -> Result<Id, Lost> {
+    fn add(&mut self, parent: Id, name: &'a [u8], layer: u16) -> Result<Id, Lost> {
         let above = if parent == ROOT { 0 } else { usize::from(self.node(parent).length) + 1 };
         let length = above + name.len();
         let Some(length) = u16::try_from(length).ok().filter(|_| length <= PATH_MAX) else {
@@ -294,14 +332,20 @@ impl<'a> Tree<'a> {
             return Err(Lost::Directories);
         }
         let id = Id(numbered(self.nodes.len())?);
-        self.nodes.push(Node { length, ..Node::new(name, parent, layer) });
-        self.node_mut(parent).children.get_or_insert_default().insert(name, id);
+        // Only directories have anything below.
+        let next = Id(std::mem::replace(&mut self.node_mut(parent).below, id.0));
+        self.nodes.push(Node { next, length, ..Node::new(name, parent, layer) });
+        let hash = |id: &Id| {
+            let node = &self.nodes[id.0 as usize];
+            self.hasher.hash_one((node.parent, node.name))
+        };
+        self.index.insert_unique(hash(&id), id, hash);
         self.touch(parent, layer);
         Ok(id)
     }
 
     /// Notes that a layer put something at a node. Above one that is noted already, all are.
-    fn touch(&mut self, mut id: Id, layer: u32) {
+    fn touch(&mut self, mut id: Id, layer: u16) {
         while self.node(id).touched != layer {
             self.node_mut(id).touched = layer;
             id = self.node(id).parent;
@@ -309,14 +353,13 @@ impl<'a> Tree<'a> {
     }
 
     /// Hides what layers below `layer` have at this name, and keeps what `layer` itself has.
-    pub(crate) fn hide(&mut self, directory: Id, name: &[u8], layer: u32) {
+    pub(crate) fn hide(&mut self, directory: Id, name: &[u8], layer: u16) {
         let Some(child) = self.child(directory, name) else { return };
         if self.node(child).touched == layer {
             self.age(child, layer);
             self.sweep(child, layer);
         } else {
-            let children = &mut self.node_mut(directory).children;
-            children.as_deref_mut().and_then(|children| children.remove(name));
+            self.forget(child);
         }
     }
 
@@ -324,45 +367,65 @@ impl<'a> Tree<'a> {
     ///
     /// Directories without anything of `layer` go at once; each of the others is visited once a layer, however many
     /// whiteouts name it and its parents.
-    pub(crate) fn sweep(&mut self, directory: Id, layer: u32) {
+    pub(crate) fn sweep(&mut self, directory: Id, layer: u16) {
         let mut rest = vec![directory];
         while let Some(id) = rest.pop() {
             if self.node(id).swept == layer {
                 continue;
             }
             self.node_mut(id).swept = layer;
-            let Some(mut children) = self.node_mut(id).children.take() else { continue };
-            children.retain(|_, child| self.node(*child).touched == layer);
-            for child in children.values() {
-                self.age(*child, layer);
-                rest.push(*child);
+            let mut child = if self.is_directory(id) { Id(self.node(id).below) } else { continue };
+            self.node_mut(id).below = ROOT.0;
+            while child != ROOT {
+                let Node { next, gone, touched, .. } = *self.node_mut(child);
+                if !gone && touched == layer {
+                    self.age(child, layer);
+                    rest.push(child);
+                    self.node_mut(child).next = Id(std::mem::replace(&mut self.node_mut(id).below, child.0));
+                } else if !gone {
+                    self.forget(child);
+                }
+                child = next;
             }
-            self.node_mut(id).children = Some(children);
         }
     }
 
     /// A directory that is hidden itself, but has something of `layer` in it, is left as one that no entry names.
-    fn age(&mut self, id: Id, layer: u32) {
+    fn age(&mut self, id: Id, layer: u16) {
         if self.node(id).layer != layer {
             self.node_mut(id).what = What::Implicit;
         }
     }
 }
 
+impl What {
+    fn is_directory(self) -> bool {
+        matches!(self, Self::Implicit | Self::Directory)
+    }
+}
+
 impl<'a> Node<'a> {
     /// A directory that a layer needs.
-    fn new(name: &'a [u8], parent: Id, layer: u32) -> Self {
+    fn new(name: &'a [u8], parent: Id, layer: u16) -> Self {
         Self {
             name,
             parent,
-            length: 0,
-            what: What::Implicit,
+            next: ROOT,
+            below: ROOT.0,
+            source: Source { entry: 0, layer },
             layer,
             touched: layer,
             swept: layer,
+            length: 0,
+            what: What::Implicit,
             cleared: false,
-            children: None,
+            gone: false,
         }
+    }
+
+    /// Whether it is, or was, this child of a directory.
+    fn is(&self, directory: Id, name: &[u8]) -> bool {
+        self.parent == directory && self.name == name
     }
 }
 
@@ -389,7 +452,7 @@ mod tests {
     /// Each entry of an image has one.
     #[test]
     fn nodes_are_small() {
-        assert_eq!(size_of::<Node<'_>>(), 64);
+        assert_eq!(size_of::<Node<'_>>(), 48);
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub fn write_tar<W: Write>(merged: &Merged<'_>, bodies: &(impl Bodies + ?Sized),
     let mut tar = TarWriter::new(out);
     let mut buffer = vec![0; BUFFER];
     for node in &merged.nodes {
-        let first = node.link.and_then(|first| merged.nodes.get(first));
-        write_node(&mut tar, node, first.map(|first| &*first.path), bodies, &mut buffer)?;
+        let first = node.link().and_then(|first| merged.nodes.get(first));
+        write_node(&mut tar, node, first.map(Node::path), bodies, &mut buffer)?;
     }
     tar.finish().map_err(Error::Output)
 }
@@ -63,7 +63,7 @@ pub(crate) fn write_node<W: Write>(
     buffer: &mut [u8],
 ) -> Result<(), Error> {
     let item = first.map_or_else(|| item(node), Item::HardLink);
-    tar.begin(&node.path, &node.entry.metadata, item).map_err(Error::Output)?;
+    tar.begin(node.path(), &node.entry.metadata, item).map_err(Error::Output)?;
     match (&node.entry.kind, first) {
         (Kind::File(body), None) => copy(tar, bodies, node, body, buffer),
         _ => Ok(()),
@@ -72,8 +72,10 @@ pub(crate) fn write_node<W: Write>(
 
 fn item<'a>(node: &'a Node<'_>) -> Item<'a> {
     match &node.entry.kind {
-        Kind::File(Body { extents: None, size, .. }) => Item::File(*size),
-        Kind::File(Body { extents: Some(extents), size, .. }) => Item::Sparse { size: *size, extents },
+        Kind::File(Body { sparse: None, size, .. }) => Item::File(*size),
+        Kind::File(Body { sparse: Some(sparse), size, .. }) => {
+            Item::Sparse { size: *size, extents: &sparse.extents }
+        }
         Kind::Directory => Item::Directory,
         Kind::Symlink(target) => Item::Symlink(target),
         Kind::HardLink(target) => Item::HardLink(target),
@@ -92,12 +94,12 @@ fn copy<W: Write>(
     buffer: &mut [u8],
 ) -> Result<(), Error> {
     let mut done = 0;
-    while done < body.stored {
-        let length = usize::try_from(body.stored - done).unwrap_or(usize::MAX).min(buffer.len());
+    while done < body.stored() {
+        let length = usize::try_from(body.stored() - done).unwrap_or(usize::MAX).min(buffer.len());
         let part = &mut buffer[..length];
         let read = body.offset.checked_add(done).ok_or(ErrorKind::UnexpectedEof.into());
-        let read = read.and_then(|offset| bodies.read_exact_at(node.layer, part, offset));
-        read.map_err(|source| Error::Body { layer: node.layer, path: quote(&node.path), source })?;
+        let read = read.and_then(|offset| bodies.read_exact_at(node.layer(), part, offset));
+        read.map_err(|source| Error::Body { layer: node.layer(), path: quote(node.path()), source })?;
         tar.write_all(part).map_err(Error::Output)?;
         done += length as u64;
     }

@@ -90,7 +90,7 @@ pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> 
 /// The path that was typed, without symbolic links.
 fn found(merged: &Merged<'_>, path: &[u8]) -> Result<Vec<u8>, FindError> {
     Ok(match merged.find(path, true)? {
-        Found::Node(index) => merged.nodes[index].path.to_vec(),
+        Found::Node(index) => merged.nodes[index].path().to_vec(),
         Found::Directory(path) => path,
     })
 }

@@ -134,7 +134,7 @@ fn targets(tocs: &[Arc<Toc>], paths: &[String], filter: &Filter) -> Result<Vec<T
     }
     for path in paths {
         nodes.extend(match merged.find(path.as_bytes(), true).map_err(Error::Path)? {
-            Found::Node(index) => merged.below(&merged.nodes[index].path),
+            Found::Node(index) => merged.below(merged.nodes[index].path()),
             Found::Directory(path) => merged.below(&path),
         });
     }

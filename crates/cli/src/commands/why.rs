@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
     let typed = args.path.as_bytes();
     let path = match merged.find(typed, false) {
-        Ok(Found::Node(index)) => merged.nodes[index].path.to_vec(),
+        Ok(Found::Node(index)) => merged.nodes[index].path().to_vec(),
         Ok(Found::Directory(path)) => path,
         // What is not there any more is called as it was typed.
         Err(_) => {

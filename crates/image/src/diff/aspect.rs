@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn file(size: u64) -> Kind {
-        Kind::File(Body { offset: 0, stored: size, size, extents: None })
+        Kind::File(Body::whole(0, size))
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl State {
     fn of(seen: Seen<'_, '_>, tocs: &[Arc<Toc>]) -> Self {
         match seen {
             Seen::Node(node) => {
-                let toc = &tocs[node.layer];
+                let toc = &tocs[node.layer()];
                 match toc.table.entries.element_offset(node.entry) {
                     Some(index) => Self::There(Listed { toc: Arc::clone(toc), index }),
                     // Nodes are of these tables.
@@ -121,7 +121,7 @@ impl State {
 /// Where the content of a node is; `None` if it is no file.
 pub(super) fn content(pair: &Pair<'_>, side: usize, first: usize, node: &Node<'_>) -> Option<Content> {
     let Kind::File(body) = &node.entry.kind else { return None };
-    Some(Content { layer: pair.source(side, first + node.layer), body: body.clone() })
+    Some(Content { layer: pair.source(side, first + node.layer()), body: body.clone() })
 }
 
 /// Compares what is in and below some paths, or all.
@@ -137,14 +137,14 @@ pub(super) async fn changes(
     let mut found = Vec::new();
     // Paths that have the same header, or another, and contents that have to be read.
     let (mut paths, mut contents) = (Vec::new(), Vec::new());
-    for old in a.merged.nodes.iter().filter(|node| is_wanted(&node.path, below)) {
-        let seen = b.at(&old.path);
+    for old in a.merged.nodes.iter().filter(|node| is_wanted(node.path(), below)) {
+        let seen = b.at(old.path());
         let Seen::Node(new) = seen else {
-            found.push(one_sided(&old.path, Seen::Node(old), seen));
+            found.push(one_sided(old.path(), Seen::Node(old), seen));
             continue;
         };
         if is_unread_link(old) != is_unread_link(new) {
-            found.push(one_sided(&old.path, Seen::Node(old), Seen::Node(new)));
+            found.push(one_sided(old.path(), Seen::Node(old), Seen::Node(new)));
             continue;
         }
         let mut aspects = aspects(old.entry, new.entry, ignores_times);
@@ -162,10 +162,10 @@ pub(super) async fn changes(
         }
         found.extend(changed(old, new, aspects));
     }
-    for new in b.merged.nodes.iter().filter(|node| is_wanted(&node.path, below)) {
-        let seen = a.at(&new.path);
+    for new in b.merged.nodes.iter().filter(|node| is_wanted(node.path(), below)) {
+        let seen = a.at(new.path());
         if !matches!(seen, Seen::Node(_)) {
-            found.push(one_sided(&new.path, seen, Seen::Node(new)));
+            found.push(one_sided(new.path(), seen, Seen::Node(new)));
         }
     }
     for (hiding, other, is_new) in [(a, b, false), (b, a, true)] {
@@ -201,7 +201,7 @@ fn changed(
     tocs: &[Vec<Arc<Toc>>; 2],
 ) -> Option<FileChange> {
     let change = |aspects| FileChange {
-        path: old.path.to_vec(),
+        path: old.path().to_vec(),
         how: How::Changed,
         old: State::of(Seen::Node(old), &tocs[0]),
         new: State::of(Seen::Node(new), &tocs[1]),

@@ -150,15 +150,15 @@ pub(super) async fn changes(
 /// The lists of one package each.
 fn singles(view: &Above<'_>) -> Vec<Vec<u8>> {
     let directory = match view.merged.find(SINGLE, true) {
-        Ok(Found::Node(index)) => view.merged.nodes[index].path.to_vec(),
+        Ok(Found::Node(index)) => view.merged.nodes[index].path().to_vec(),
         Ok(Found::Directory(path)) => path,
         Err(_) => return Vec::new(),
     };
     let nodes = view.merged.below(&directory).iter().filter(|node| {
-        let is_list = !node.path.ends_with(b".md5sums");
+        let is_list = !node.path().ends_with(b".md5sums");
         is_list && matches!(node.entry.kind, Kind::File(_) | Kind::Symlink(_) | Kind::HardLink(_))
     });
-    nodes.map(|node| [SINGLE, &node.path[directory.len()..]].concat()).collect()
+    nodes.map(|node| [SINGLE, &node.path()[directory.len()..]].concat()).collect()
 }
 
 fn list(pair: &Pair<'_>, side: usize, first: usize, view: &Above<'_>, path: &[u8]) -> List {

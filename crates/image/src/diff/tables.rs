@@ -154,7 +154,7 @@ impl Tables {
         let tables = self.tables();
         let merged = layer::merge(&tables[side]).map_err(Error::Merge)?;
         Ok(merged.find(path, follow).map(|found| match found {
-            Found::Node(index) => merged.nodes[index].path.to_vec(),
+            Found::Node(index) => merged.nodes[index].path().to_vec(),
             Found::Directory(path) => path,
         }))
     }

@@ -25,7 +25,7 @@ pub(super) struct Expanded<'a> {
 
 impl<'a> Expanded<'a> {
     pub(super) fn new(body: &'a Body, stored: &'a mut dyn Read) -> Self {
-        let (next, rest) = match body.extents.as_deref() {
+        let (next, rest) = match body.extents() {
             None => (Some(Extent { offset: 0, length: body.size }), &[][..]),
             Some(extents) => (extents.first().copied(), extents.get(1..).unwrap_or_default()),
         };
@@ -67,18 +67,21 @@ impl Read for Expanded<'_> {
 
 #[cfg(test)]
 mod tests {
+    use layer::Sparse;
+
     use super::*;
 
     #[test]
     fn holes_are_zeros() {
         let extents = [Extent { offset: 1, length: 2 }, Extent { offset: 4, length: 1 }];
-        let mut body = Body { offset: 0, stored: 3, size: 6, extents: Some(extents.into()) };
+        let sparse = Sparse { stored: 3, extents: extents.into() };
+        let mut body = Body { offset: 0, size: 6, sparse: Some(Box::new(sparse)) };
         let mut out = Vec::new();
         expand(&body, &mut &b"abc"[..], &mut out).unwrap();
         assert_eq!(out, b"\0ab\0c\0");
         assert!(expand(&body, &mut &b"ab"[..], &mut out).is_err());
         out.clear();
-        body.extents = None;
+        body.sparse = None;
         expand(&body, &mut &b"abcdef"[..], &mut out).unwrap();
         assert_eq!(out, b"abcdef");
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use layer::{Body, Kind, Merged, Metadata, Time};
+use layer::{Body, Kind, Merged, Metadata, Node, Time};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 use super::{Inside, Spot, expand};
@@ -64,18 +64,18 @@ impl Inside {
         let mut firsts: HashMap<usize, PathBuf> = HashMap::new();
         let mut hard: Vec<(PathBuf, PathBuf)> = Vec::new();
         let nodes = merged.below(path);
-        let linked: HashSet<usize> = nodes.iter().filter_map(|node| node.link).collect();
-        let offset = nodes.first().map_or(0, |first| merged.at(&first.path).unwrap_or(0));
-        if nodes.first().is_none_or(|first| *first.path != *path) {
+        let linked: HashSet<usize> = nodes.iter().filter_map(Node::link).collect();
+        let offset = nodes.first().map_or(0, |first| merged.at(first.path()).unwrap_or(0));
+        if nodes.first().is_none_or(|first| *first.path() != *path) {
             make_unnamed(to)?;
         }
         for (index, node) in nodes.iter().enumerate() {
-            let own = destination(to, relative(path, &node.path));
+            let own = destination(to, relative(path, node.path()));
             // A directory that no layer names has its children made for it.
             if let Some(parent) = own.parent().filter(|_| own != to) {
                 make_parents(parent, to)?;
             }
-            let place = node.link.unwrap_or(index + offset);
+            let place = node.link().unwrap_or(index + offset);
             match &node.entry.kind {
                 Kind::Directory => {
                     make_directory(&own)?;
@@ -96,8 +96,8 @@ impl Inside {
                         firsts.insert(place, own);
                     }
                     extracted.bytes += body.size;
-                    pending.entry(node.layer).or_default().add(
-                        relative(path, &node.path),
+                    pending.entry(node.layer()).or_default().add(
+                        relative(path, node.path()),
                         body,
                         &node.entry.metadata,
                     );
@@ -113,7 +113,7 @@ impl Inside {
         }
         // From the deepest on: a directory's time is that of its last change.
         for node in nodes.iter().rev().filter(|node| node.entry.kind == Kind::Directory) {
-            let own = &destination(to, relative(path, &node.path));
+            let own = &destination(to, relative(path, node.path()));
             let directory = File::open(own).map_err(|error| failed(own, error))?;
             Finish::of(&node.entry.metadata).finish(&directory).map_err(|error| failed(own, error))?;
         }

@@ -34,7 +34,7 @@ impl Filter {
     /// Whether it takes an entry.
     pub fn takes(&self, node: &Node<'_>) -> bool {
         let (kind, metadata) = (&node.entry.kind, &node.entry.metadata);
-        let name = node.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let name = node.path().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let is_file = matches!(kind, Kind::File(_));
         any(&self.types, |of| *of == Type::of(kind))
             && self.size.as_ref().is_none_or(|size| is_file && size.contains(&node.entry.size()))
@@ -45,9 +45,9 @@ impl Filter {
                 asked.user.as_ref().is_none_or(|user| user.is(owner.uid, &owner.uname))
                     && asked.group.as_ref().is_none_or(|group| group.is(owner.gid, &owner.gname))
             })
-            && self.layers.as_ref().is_none_or(|layers| layers.contains(&node.layer))
+            && self.layers.as_ref().is_none_or(|layers| layers.contains(&node.layer()))
             && any(&self.names, |glob| glob.takes(name))
-            && any(&self.paths, |glob| glob.takes(&node.path))
+            && any(&self.paths, |glob| glob.takes(node.path()))
     }
 }
 
@@ -253,18 +253,20 @@ impl FromStr for LayerChoice {
 
 #[cfg(test)]
 mod tests {
-    use layer::{Body, Entry, Metadata};
+    use layer::{Body, Entry, Metadata, Table, merge};
     use oci::{Algorithm, MediaType};
 
     use super::*;
 
     fn file(path: &str, size: u64, metadata: Metadata) -> Entry {
-        let kind = Kind::File(Body { offset: 0, stored: size, size, extents: None });
+        let kind = Kind::File(Body::whole(0, size));
         Entry { path: path.as_bytes().into(), kind, metadata }
     }
 
     fn takes(filter: &Filter, entry: &Entry) -> bool {
-        filter.takes(&Node { path: (&*entry.path).into(), layer: 1, entry, link: None })
+        let layer = Table { entries: vec![entry.clone()], ..Table::default() };
+        let layers = [Table::default(), layer];
+        filter.takes(&merge(&layers).unwrap().nodes[0])
     }
 
     #[test]

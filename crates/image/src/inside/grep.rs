@@ -163,17 +163,17 @@ pub fn targets<'a>(nodes: impl IntoIterator<Item = &'a Node<'a>>) -> Vec<Target>
     });
     let mut files: Vec<_> = files.collect();
     // Two entries of one layer have no content in the same place; what is empty may have any. Names stay in their order.
-    files.sort_by_key(|(node, body)| (node.layer, body.offset, std::ptr::from_ref(*body)));
+    files.sort_by_key(|(node, body)| (node.layer(), body.offset, std::ptr::from_ref(*body)));
     let mut targets: Vec<Target> = Vec::new();
     let mut last = None;
     for (node, body) in files {
-        let own = Some((node.layer, std::ptr::from_ref(body)));
+        let own = Some((node.layer(), std::ptr::from_ref(body)));
         match targets.last_mut().filter(|_| last == own) {
-            Some(target) if target.paths.iter().any(|path| **path == *node.path) => {}
-            Some(target) => target.paths.push(node.path.to_vec()),
+            Some(target) if target.paths.iter().any(|path| **path == *node.path()) => {}
+            Some(target) => target.paths.push(node.path().to_vec()),
             None => {
-                let paths = vec![node.path.to_vec()];
-                targets.push(Target { layer: node.layer, body: body.clone(), paths });
+                let paths = vec![node.path().to_vec()];
+                targets.push(Target { layer: node.layer(), body: body.clone(), paths });
             }
         }
         last = own;
@@ -274,7 +274,7 @@ impl Sink for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use layer::{Entry, Extent, Metadata};
+    use layer::{Entry, Extent, Metadata, Sparse, Table, merge};
 
     use super::*;
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn body(offset: u64, size: u64) -> Body {
-        Body { offset, stored: size, size, extents: None }
+        Body::whole(offset, size)
     }
 
     fn target(body: Body) -> Target {
@@ -352,8 +352,9 @@ mod tests {
         assert_eq!(search(&one, &file, &late, 2), (vec!["1:one".into(), "2:one".into()], Some(End::Whole)));
 
         // The holes of a sparse file are NULs.
-        let extents = Some([Extent { offset: 0, length: 4 }, Extent { offset: 8, length: 4 }].into());
-        let file = target(Body { offset: 0, stored: 8, size: 12, extents });
+        let extents = [Extent { offset: 0, length: 4 }, Extent { offset: 8, length: 4 }];
+        let sparse = Sparse { stored: 8, extents: extents.into() };
+        let file = target(Body { offset: 0, size: 12, sparse: Some(Box::new(sparse)) });
         assert_eq!(search(&one, &file, b"one\none\n", 9), (vec![], Some(End::Binary)));
         assert_eq!(search(&all, &file, b"one\none\n", 9).0, ["1:one", "2:\\x00\\x00\\x00\\x00one"]);
     }
@@ -402,26 +403,17 @@ mod tests {
 
     #[test]
     fn a_file_with_two_names_is_one_target() {
-        let file = |path: &str, offset| Entry {
-            path: path.as_bytes().into(),
-            kind: Kind::File(body(offset, 1)),
-            metadata: Metadata::new(0o644),
-        };
-        let (high, low) = (file("high", 2048), file("low", 512));
-        let node = |path: &'static str, layer, entry, link| Node {
-            path: path.as_bytes().into(),
-            layer,
-            entry,
-            link,
-        };
-        let nodes = [
-            node("a", 1, &high, None),
-            node("b", 0, &high, None),
-            node("c", 0, &low, None),
-            node("d", 0, &high, Some(1)),
-            node("d", 0, &high, Some(1)),
-        ];
-        let paths: Vec<_> = targets(&nodes).into_iter().map(|target| target.paths).collect();
+        let entry =
+            |path: &str, kind| Entry { path: path.as_bytes().into(), kind, metadata: Metadata::new(0o644) };
+        let file = |path, offset| entry(path, Kind::File(body(offset, 1)));
+        let layer = |entries| Table { entries, ..Table::default() };
+        let lower = [file("c", 512), file("b", 2048), entry("d", Kind::HardLink((*b"b").into()))];
+        let layers = [layer(lower.into()), layer(vec![file("a", 2048)])];
+        let merged = merge(&layers).unwrap();
+        let paths: Vec<_> = targets(merged.nodes.iter().chain(&merged.nodes[3..]))
+            .into_iter()
+            .map(|target| target.paths)
+            .collect();
         assert_eq!(paths, [vec![&b"c"[..]], vec![b"b", b"d"], vec![b"a"]]);
     }
 }

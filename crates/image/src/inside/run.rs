@@ -79,11 +79,11 @@ pub(super) async fn read(
 fn near(toc: &Toc, run: &Run) -> Option<(Range<usize>, usize)> {
     let cover = |body: &usize| {
         let body = &run.bodies[*body];
-        if body.stored == 0 {
+        if body.stored() == 0 {
             return 0..0;
         }
         let start = body.offset.saturating_sub(toc.lead());
-        toc.cover(start..body.offset.saturating_add(body.stored)).spans
+        toc.cover(start..body.offset.saturating_add(body.stored())).spans
     };
     let mut order = run.order.iter();
     let mut spans = cover(order.next()?);
@@ -217,7 +217,7 @@ fn inflate(
     let mut done = 0;
     for index in run.order.iter().take(count) {
         let body = &run.bodies[*index];
-        if body.stored == 0 {
+        if body.stored() == 0 {
             (run.read)(*index, &mut io::empty())?;
             done += 1;
             continue;
@@ -230,7 +230,7 @@ fn inflate(
             return Ok((End::Wrong, run));
         }
         let has_begun = before.is_ok();
-        let mut stored = Counted { reader: (&mut inflated).take(body.stored), count: 0, failed: false };
+        let mut stored = Counted { reader: (&mut inflated).take(body.stored()), count: 0, failed: false };
         let outcome = match before {
             Ok(_) => (run.read)(*index, &mut stored),
             Err(source) => Err(Error::Body { source }),
@@ -265,7 +265,7 @@ fn before(inflated: &mut impl Read, skip: u64, lead: u64) -> io::Result<Vec<u8>>
 fn empty(mut run: Run) -> Result<(End, Run), Error> {
     let mut done = 0;
     for index in &run.order {
-        if run.bodies[*index].stored > 0 {
+        if run.bodies[*index].stored() > 0 {
             break;
         }
         (run.read)(*index, &mut io::empty())?;

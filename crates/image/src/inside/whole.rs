@@ -42,7 +42,7 @@ pub(super) async fn read(
         for index in &run.order {
             let body = &run.bodies[*index];
             file.seek(SeekFrom::Start(body.offset)).map_err(|source| Error::Body { source })?;
-            (run.read)(*index, &mut (&mut file).take(body.stored))?;
+            (run.read)(*index, &mut (&mut file).take(body.stored()))?;
         }
         Ok(())
     });

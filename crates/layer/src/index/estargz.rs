@@ -99,7 +99,7 @@ fn entry(block: &[u8; BLOCK]) -> Result<Entry, &'static str> {
     let size = header.size()?;
     Ok(Entry {
         path: path::confine(NAME)?,
-        kind: Kind::File(Body { offset: 0, stored: size, size, extents: None }),
+        kind: Kind::File(Body::whole(0, size)),
         metadata: Metadata {
             mode: header.mode()?,
             owner: Owner { uid: header.uid()?, gid: header.gid()?, ..Owner::default() }.into(),

@@ -142,7 +142,7 @@ impl Listing {
         let link = std::mem::take(&mut item.link_name);
         let device = Device { major: item.dev_major, minor: item.dev_minor };
         let kind = match item.kind.as_str() {
-            "reg" => Kind::File(Body { offset: 0, stored: item.size, size: item.size, extents: None }),
+            "reg" => Kind::File(Body::whole(0, item.size)),
             "dir" => Kind::Directory,
             "symlink" if link.is_empty() || link.len() > path::PATH_MAX => {
                 return Err(wrong("symbolic link without target, or with too long a one"));

@@ -181,7 +181,7 @@ fn entry(listed: &flat::Table<'_>, meter: &mut Meter) -> Option<Result<Entry, Er
         Err(problem) => return Some(Err(wrong(name, problem))),
     };
     let kind = match kind {
-        b"reg" => Kind::File(Body { offset, stored: size, size, extents: None }),
+        b"reg" => Kind::File(Body::whole(offset, size)),
         b"dir" => Kind::Directory,
         b"symlink" if link.is_empty() || link.len() > path::PATH_MAX => {
             return Some(Err(wrong(name, "symbolic link without target, or with too long a one")));
@@ -229,9 +229,9 @@ fn check(table: &Table) -> Result<(), &'static str> {
     const BLOCK: u64 = crate::header::BLOCK as u64;
     let mut end = 0_u64;
     for entry in &table.entries {
-        let Kind::File(Body { offset, stored, .. }) = entry.kind else { continue };
-        let after = offset.checked_add(stored).filter(|after| *after <= table.size);
-        let (Some(after), true) = (after, offset >= end.saturating_add(BLOCK)) else {
+        let Kind::File(body) = &entry.kind else { continue };
+        let after = body.offset.checked_add(body.stored()).filter(|after| *after <= table.size);
+        let (Some(after), true) = (after, body.offset >= end.saturating_add(BLOCK)) else {
             return Err("contents lie within each other, or outside of the layer");
         };
         end = after.next_multiple_of(BLOCK);

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::chunk::Chunk;
 use super::window::Window;
 use super::{ALL, Origin, Parts, Span, Start, Toc};
-use crate::{Body, Compression, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Table, Time};
+use crate::{
+    Body, Compression, Device, Entry, Extent, Kind, Metadata, Owner, Record, Records, Sparse, Table, Time,
+};
 
 /// What the bytes begin with. Another layout has another number.
 const MAGIC: &[u8; 8] = b"hoisttc2";
@@ -244,11 +246,11 @@ fn item(entry: &Entry, names: &Names<'_>, last: &[u8]) -> Item {
 
 fn what(kind: &Kind) -> What {
     match kind {
-        Kind::File(Body { offset, stored, size, extents: Some(extents) }) => What::Sparse {
+        Kind::File(Body { offset, size, sparse: Some(sparse) }) => What::Sparse {
             offset: *offset,
-            stored: *stored,
+            stored: sparse.stored,
             size: *size,
-            extents: extents.iter().map(|extent| (extent.offset, extent.length)).collect(),
+            extents: sparse.extents.iter().map(|extent| (extent.offset, extent.length)).collect(),
         },
         Kind::File(body) => What::File { offset: body.offset, size: body.size },
         Kind::Directory => What::Directory,
@@ -353,10 +355,11 @@ fn chunks(pieces: Vec<Piece>) -> Option<Vec<Chunk>> {
 
 fn kind(what: What) -> Kind {
     match what {
-        What::File { offset, size } => Kind::File(Body { offset, stored: size, size, extents: None }),
+        What::File { offset, size } => Kind::File(Body::whole(offset, size)),
         What::Sparse { offset, stored, size, extents } => {
             let extents = extents.into_iter().map(|(offset, length)| Extent { offset, length });
-            Kind::File(Body { offset, stored, size, extents: Some(extents.collect()) })
+            let sparse = Sparse { stored, extents: extents.collect() };
+            Kind::File(Body { offset, size, sparse: Some(Box::new(sparse)) })
         }
         What::Directory => Kind::Directory,
         What::Symlink(target) => Kind::Symlink(target.into()),

@@ -35,8 +35,8 @@ pub(crate) fn scan(archive: &[u8]) -> Result<Table, layer::Error> {
 /// The content of a file, its holes filled.
 pub(crate) fn content(archive: &[u8], body: &Body) -> Vec<u8> {
     let offset = usize::try_from(body.offset).unwrap();
-    let mut stored = &archive[offset..offset + usize::try_from(body.stored).unwrap()];
-    let Some(extents) = &body.extents else { return stored.to_vec() };
+    let mut stored = &archive[offset..offset + usize::try_from(body.stored()).unwrap()];
+    let Some(extents) = body.extents() else { return stored.to_vec() };
     let mut content = vec![0; usize::try_from(body.size).unwrap()];
     for extent in extents {
         let (start, length) =
@@ -52,12 +52,12 @@ pub(crate) fn content(archive: &[u8], body: &Body) -> Vec<u8> {
 pub(crate) fn listing(merged: &Merged<'_>, archives: &[Vec<u8>]) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let line = |node: &layer::Node<'_>| {
-        let path = text(&node.path);
-        if let Some(first) = node.link {
-            return format!("{path}=>{}", text(&merged.nodes[first].path));
+        let path = text(node.path());
+        if let Some(first) = node.link() {
+            return format!("{path}=>{}", text(merged.nodes[first].path()));
         }
         match &node.entry.kind {
-            Kind::File(body) => format!("{path}={}", text(&content(&archives[node.layer], body))),
+            Kind::File(body) => format!("{path}={}", text(&content(&archives[node.layer()], body))),
             Kind::Directory => format!("{path}/"),
             Kind::Symlink(target) => format!("{path}->{}", text(target)),
             other => format!("{path} {other:?}"),

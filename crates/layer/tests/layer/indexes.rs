@@ -36,10 +36,10 @@ fn index(lazy: &Lazy, limits: Limits) -> Result<Toc, Error> {
 
 /// What a file holds, from the compressed bytes of the spans that it lies in.
 fn content(toc: &Toc, layer: &[u8], body: &Body) -> Vec<u8> {
-    let lead = if body.stored == 0 { 0 } else { toc.lead() };
-    let cover = toc.cover(body.offset - lead..body.offset + body.stored);
+    let lead = if body.stored() == 0 { 0 } else { toc.lead() };
+    let cover = toc.cover(body.offset - lead..body.offset + body.stored());
     let mut content = Vec::new();
-    if body.stored == 0 {
+    if body.stored() == 0 {
         return content;
     }
     let [start, end] = [cover.compressed.start, cover.compressed.end].map(|at| usize::try_from(at).unwrap());
@@ -53,7 +53,7 @@ fn content(toc: &Toc, layer: &[u8], body: &Body) -> Vec<u8> {
     let mut before = Vec::new();
     (&mut inflated).take(lead).read_to_end(&mut before).unwrap();
     assert!(toc.confirms(&before, body));
-    inflated.take(body.stored).read_to_end(&mut content).unwrap();
+    inflated.take(body.stored()).read_to_end(&mut content).unwrap();
     content
 }
 
@@ -89,7 +89,7 @@ fn assert_same(toc: &Toc, blob: &[u8]) {
     for (one, other) in toc.table.entries.iter().zip(&table.entries) {
         if let (Kind::File(body), Kind::File(there)) = (&one.kind, &other.kind) {
             let start = usize::try_from(there.offset).unwrap();
-            let expected = &inflated[start..start + usize::try_from(there.stored).unwrap()];
+            let expected = &inflated[start..start + usize::try_from(there.stored()).unwrap()];
             assert!(content(toc, blob, body) == expected, "{}", one.path.escape_ascii());
             files += 1;
         }
@@ -168,7 +168,7 @@ proptest! {
         let Ok(toc) = index(&lazy, Limits::default()) else { return Ok(()) };
         for entry in &toc.table.entries {
             let Kind::File(body) = &entry.kind else { continue };
-            let cover = toc.cover(body.offset..body.offset.saturating_add(body.stored));
+            let cover = toc.cover(body.offset..body.offset.saturating_add(body.stored()));
             if cover.spans.is_empty() {
                 continue;
             }
@@ -176,7 +176,7 @@ proptest! {
             prop_assert!(start <= end && end <= lazy.blob.len());
             let mut read = Vec::new();
             let inflated = toc.resume(cover.spans.start, &lazy.blob[start..end]).unwrap();
-            if inflated.take(body.stored).read_to_end(&mut read).is_ok() && !read.is_empty() {
+            if inflated.take(body.stored()).read_to_end(&mut read).is_ok() && !read.is_empty() {
                 let is_there = tar.windows(read.len().min(64)).any(|part| read.starts_with(part));
                 prop_assert!(is_there, "bytes of nowhere");
             }
@@ -334,7 +334,7 @@ fn damaged_contents_are_errors() {
     ] {
         let toc = index(&lazy, Limits::default()).unwrap();
         let Kind::File(body) = &toc.table.entries[0].kind else { panic!("a file") };
-        let cover = toc.cover(body.offset..body.offset + body.stored);
+        let cover = toc.cover(body.offset..body.offset + body.stored());
         let [start, end] =
             [cover.compressed.start, cover.compressed.end].map(|at| usize::try_from(at).unwrap());
         // Other content, whole: what the decompressor finds right.

@@ -213,7 +213,7 @@ fn metadata_of_the_upper_directory_wins_and_that_of_a_linked_file_stays() {
     ];
     let merged = merge(&tables).unwrap();
     let modes: Vec<_> =
-        merged.nodes.iter().map(|node| (&*node.path, node.layer, node.entry.metadata.mode)).collect();
+        merged.nodes.iter().map(|node| (node.path(), node.layer(), node.entry.metadata.mode)).collect();
     assert_eq!(modes, [(&b"d"[..], 1, 0o1777), (b"d/b", 0, 0o4755)]);
 }
 
@@ -237,7 +237,7 @@ fn many_entries() {
     let tables: Vec<_> = archives.iter().map(|archive| scan(archive).unwrap()).collect();
     let merged = merge(&tables).unwrap();
     assert_eq!(merged.nodes.len(), COUNT + 1);
-    assert!(merged.nodes.iter().filter(|node| node.layer == 1).count() == COUNT);
+    assert!(merged.nodes.iter().filter(|node| node.layer() == 1).count() == COUNT);
 }
 
 /// A few megabytes of paths that would become gigabytes of directories.

@@ -190,8 +190,8 @@ proptest! {
         for first in 1..tables.len() {
             let Some(newest) = merge_newest(&tables[first..]) else { continue };
             for node in newest.nodes.iter().filter(|node| !matches!(node.entry.kind, Kind::HardLink(_))) {
-                let found = whole.at(&node.path).map(|index| (whole.nodes[index].layer, whole.nodes[index].entry));
-                prop_assert_eq!(found, Some((node.layer + first, node.entry)), "{:?} from {}", good, first);
+                let found = whole.at(node.path()).map(|index| (whole.nodes[index].layer(), whole.nodes[index].entry));
+                prop_assert_eq!(found, Some((node.layer() + first, node.entry)), "{:?} from {}", good, first);
             }
         }
     }

@@ -139,7 +139,7 @@ fn read(archive: &[u8]) -> Tree {
     let archives = [archive.to_vec()];
     let tables = [table];
     let merged = merge(&tables).unwrap();
-    let linked: Vec<usize> = merged.nodes.iter().filter_map(|node| node.link).collect();
+    let linked: Vec<usize> = merged.nodes.iter().filter_map(layer::Node::link).collect();
     let mut tree = Tree::new();
     for (index, node) in merged.nodes.iter().enumerate() {
         let (bits, content) = match &node.entry.kind {
@@ -149,15 +149,15 @@ fn read(archive: &[u8]) -> Tree {
             Kind::Fifo => (0o10_000, vec![]),
             other => panic!("{other:?}"),
         };
-        let first = match node.link {
-            Some(first) => merged.nodes[first].path.to_vec(),
-            None if linked.contains(&index) => node.path.to_vec(),
+        let first = match node.link() {
+            Some(first) => merged.nodes[first].path().to_vec(),
+            None if linked.contains(&index) => node.path().to_vec(),
             None => vec![],
         };
         let Metadata { mode, mtime, .. } = &node.entry.metadata;
         let time = (mtime.seconds, i64::from(mtime.nanoseconds));
-        if !node.path.is_empty() {
-            tree.insert(node.path.to_vec(), (bits | mode, content, time, first));
+        if !node.path().is_empty() {
+            tree.insert(node.path().to_vec(), (bits | mode, content, time, first));
         }
     }
     tree
@@ -219,7 +219,7 @@ fn formats_of_gnu_tar_both_ways() {
         }
         compare(&what, &read(&archive), &expected);
         if options.contains(&"-S") {
-            let sparse = |entry: &&Entry| matches!(&entry.kind, Kind::File(body) if body.extents.is_some());
+            let sparse = |entry: &&Entry| matches!(&entry.kind, Kind::File(body) if body.sparse.is_some());
             assert!(scan(&archive).unwrap().entries.iter().filter(sparse).count() >= 4, "{what}");
         }
 

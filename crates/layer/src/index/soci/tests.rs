@@ -125,7 +125,7 @@ proptest! {
         }
         let Kind::File(body) = &toc.table.entries[0].kind else { panic!("a file") };
         let lead = part(&toc, &layer, body.offset - toc.lead()..body.offset);
-        let longer = Body { stored: body.stored + 1, ..body.clone() };
+        let longer = Body { size: body.size + 1, ..body.clone() };
         prop_assert_eq!((toc.confirms(&lead, body), toc.confirms(&lead, &longer)), (true, false));
         // Whatever is damaged, nothing panics.
         for (at, byte) in flips {
@@ -163,10 +163,7 @@ fn what_is_not_of_the_layer_is_refused() {
     };
     let bytes = ztoc(layer.len(), length, 1, (&digests, &checkpoints(&points, false)), &[]);
     refused(read(&bytes, size + 1, Limits::default()).map_err(|error| error.to_string()), "of another layer");
-    let elsewhere = |offset, stored| Entry {
-        kind: Kind::File(Body { offset, stored, size: stored, extents: None }),
-        ..entry.clone()
-    };
+    let elsewhere = |offset, stored| Entry { kind: Kind::File(Body::whole(offset, stored)), ..entry.clone() };
     for (offset, stored) in [(0, 1), (511, 1), (length, 1), (600, u64::MAX >> 1), (1 << 62, 1 << 62)] {
         refused(made(length, &points, elsewhere(offset, stored)), "outside of the layer");
     }
