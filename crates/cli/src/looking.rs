@@ -136,7 +136,7 @@ pub(crate) fn absolute(path: &[u8]) -> String {
     format!("/{}", shown(path))
 }
 
-/// One entry of an image, at a path.
+/// One entry of an image, at a path. Made as it is wanted: a large image has many.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) path: &'a [u8],
@@ -249,8 +249,8 @@ pub(crate) struct Widths {
 }
 
 impl Widths {
-    pub(crate) fn of(rows: &[Row<'_>]) -> Self {
-        rows.iter().fold(Self::default(), |widths, row| Self {
+    pub(crate) fn of<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Self {
+        rows.into_iter().fold(Self::default(), |widths, row| Self {
             owner: widths.owner.max(owner(row.entry).len()),
             size: widths.size.max(row.entry.size().to_string().len()),
             layer: widths.layer.max((row.layer + 1).to_string().len()),
@@ -341,7 +341,7 @@ pub(crate) fn target(kind: &Kind) -> Option<&[u8]> {
 /// A time in UTC, to the second, as RFC 3339 has it.
 pub(crate) fn time(time: layer::Time) -> String {
     // What no calendar has is as old as can be.
-    let time = jiff::Timestamp::from_second(time.seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let time = jiff::Timestamp::from_second(time.seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

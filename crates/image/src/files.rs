@@ -131,7 +131,7 @@ impl Files {
             None => found & 0o7777,
         };
         let (uid, gid) = self.owner;
-        let mtime = Time { seconds: self.time.map_or(0, Created::seconds), nanoseconds: 0 };
+        let mtime = Time::new(self.time.map_or(0, Created::seconds), 0);
         Metadata { owner: Owner { uid, gid, ..Owner::default() }.into(), mtime, ..Metadata::new(mode) }
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Header<'a> {
         // Not the one number that has no opposite, and could not be written as a negative decimal.
         let seconds = number(&self.ustar().mtime).filter(|seconds| *seconds > i64::MIN);
         let seconds = seconds.ok_or("malformed time in a tar header")?;
-        Ok(Time { seconds, nanoseconds: 0 })
+        Ok(Time::new(seconds, 0))
     }
 
     pub(crate) fn uname(&self) -> &'a [u8] {

@@ -244,6 +244,7 @@ impl<'a> Merge<'a> {
 
     /// Tells of every path besides, whether an entry names it, and whether it is a directory that was something else before.
     fn finish_noting(mut self, mut note: impl FnMut(&[u8], bool, bool)) -> Merged<'a> {
+        self.tree.end();
         let mut nodes = Vec::with_capacity(self.tree.len());
         let mut path = Vec::new();
         // Nodes to visit, with the length of their directory's path.

@@ -247,19 +247,19 @@ fn time(value: &[u8]) -> Option<Time> {
     let digits = fraction.iter().map(|digit| u32::from(digit - b'0')).chain(std::iter::repeat(0));
     let nanoseconds = digits.take(9).fold(0, |number, digit| number * 10 + digit);
     Some(match (negative, nanoseconds) {
-        (false, _) => Time { seconds, nanoseconds },
-        (true, 0) => Time { seconds: -seconds, nanoseconds },
-        (true, _) => Time { seconds: -seconds - 1, nanoseconds: SECOND - nanoseconds },
+        (false, _) => Time::new(seconds, nanoseconds),
+        (true, 0) => Time::new(-seconds, nanoseconds),
+        (true, _) => Time::new(-seconds - 1, SECOND - nanoseconds),
     })
 }
 
 /// The text of a time, with as many digits as it needs.
 pub(crate) fn time_text(time: Time) -> String {
     // A time before 1970 is a negative number whose fraction counts down.
-    let (sign, seconds, nanoseconds) = match (time.seconds < 0, time.nanoseconds) {
-        (true, 0) => ("-", time.seconds.unsigned_abs(), 0),
-        (true, nanoseconds) => ("-", (time.seconds + 1).unsigned_abs(), SECOND.saturating_sub(nanoseconds)),
-        (false, nanoseconds) => ("", time.seconds.unsigned_abs(), nanoseconds),
+    let (sign, seconds, nanoseconds) = match (time.seconds() < 0, time.nanoseconds()) {
+        (true, 0) => ("-", time.seconds().unsigned_abs(), 0),
+        (true, nanoseconds) => ("-", (time.seconds() + 1).unsigned_abs(), SECOND.saturating_sub(nanoseconds)),
+        (false, nanoseconds) => ("", time.seconds().unsigned_abs(), nanoseconds),
     };
     if nanoseconds == 0 {
         return format!("{sign}{seconds}");
@@ -393,7 +393,7 @@ mod tests {
             ("-1.5", -2, 500_000_000, "-1.5"),
             ("-0.25", -1, 750_000_000, "-0.25"),
         ] {
-            let expected = Time { seconds, nanoseconds };
+            let expected = Time::new(seconds, nanoseconds);
             assert_eq!(time(text.as_bytes()), Some(expected), "{text}");
             assert_eq!(time_text(expected), canonical);
         }
@@ -402,7 +402,7 @@ mod tests {
     proptest! {
         #[test]
         fn times_survive(seconds in -(1_i64 << 60)..1 << 60, nanoseconds in 0..SECOND) {
-            let expected = Time { seconds, nanoseconds };
+            let expected = Time::new(seconds, nanoseconds);
             prop_assert_eq!(time(time_text(expected).as_bytes()), Some(expected));
         }
 

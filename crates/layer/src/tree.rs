@@ -127,6 +127,11 @@ impl<'a> Tree<'a> {
         tree
     }
 
+    /// Makes room: nobody looks anything up any more.
+    pub(crate) fn end(&mut self) {
+        self.index = HashTable::new();
+    }
+
     /// How many nodes there are, those among them that nothing leads to.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()

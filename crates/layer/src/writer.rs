@@ -230,12 +230,12 @@ impl Draft {
             self.header.set_gid(0).map_err(invalid)?;
             self.record(b"gid", gid.to_string().as_bytes());
         }
-        let seconds = u64::try_from(metadata.mtime.seconds);
+        let seconds = u64::try_from(metadata.mtime.seconds());
         let fits = seconds.is_ok_and(|seconds| self.header.set_mtime(seconds).is_ok());
         if !fits {
             self.header.set_mtime_small(0);
         }
-        if !fits || metadata.mtime.nanoseconds != 0 {
+        if !fits || metadata.mtime.nanoseconds() != 0 {
             self.record(b"mtime", pax::time_text(metadata.mtime).as_bytes());
         }
         self.owner(b"uname", uname, |header| &mut header.as_ustar_mut().uname);

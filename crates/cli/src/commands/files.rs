@@ -1,7 +1,7 @@
 use std::io::{self, BufWriter, Write};
 
 use image::inside::{Fate, LayerChoice, fates};
-use layer::{FindError, Found, Merged, Table, is_within};
+use layer::{Entry, FindError, Found, Merged, Node, Table, is_within, path_order};
 use oci::Descriptor;
 
 use crate::context::Context;
@@ -62,17 +62,17 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         // One that is there more than once is the same everywhere.
         let layer = layer.among(layers)?[0];
         let toc = looked.end(looked.inside.toc(layer).await)?;
-        return print(context, &args, layers, &one_layer(&toc.table, layer, args.path.as_bytes())?);
+        return print(context, &args, layers, one_layer(&toc.table, layer, args.path.as_bytes())?);
     }
     let tocs = looked.end(looked.inside.tocs().await)?;
     let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
-    let rows = if args.all {
-        everything(&tables, &merged, args.path.as_bytes())
-    } else {
-        below(&merged, &found(&merged, args.path.as_bytes())?)
-    };
-    print(context, &args, layers, &rows)
+    if args.all {
+        let spots = everything(&tables, merged, args.path.as_bytes());
+        return print(context, &args, layers, spots.iter().map(Spot::row));
+    }
+    let nodes = merged.below(&found(&merged, args.path.as_bytes())?);
+    print(context, &args, layers, nodes.iter().map(|node| Row::node(&merged, node)))
 }
 
 pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> {
@@ -82,8 +82,7 @@ pub(crate) async fn draw(context: &Context, args: Drawn) -> Result<(), Failure> 
     let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
     let top = found(&merged, args.path.as_bytes())?;
     let mut out = BufWriter::new(context.ui.writer()?);
-    let rows = below(&merged, &top);
-    let drawn = tree(&top, &rows, args.level.map(usize::from), &mut out, context.ui.is_terminal());
+    let drawn = tree(&merged, &top, args.level.map(usize::from), &mut out, context.ui.is_terminal());
     drawn.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
@@ -95,60 +94,74 @@ fn found(merged: &Merged<'_>, path: &[u8]) -> Result<Vec<u8>, FindError> {
     })
 }
 
-fn below<'a>(merged: &'a Merged<'a>, path: &[u8]) -> Vec<Row<'a>> {
-    merged.below(path).iter().map(|node| Row::node(merged, node)).collect()
-}
-
 /// A path as entries have it.
 fn clean(path: &[u8]) -> Vec<u8> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/')
 }
 
 /// The entries of a layer, in the order of its archive.
-fn one_layer<'a>(table: &'a Table, layer: usize, path: &[u8]) -> Result<Vec<Row<'a>>, Failure> {
+fn one_layer<'a>(
+    table: &'a Table,
+    layer: usize,
+    path: &[u8],
+) -> Result<impl Iterator<Item = Row<'a>> + Clone, Failure> {
     let path = clean(path);
-    let entries = table.entries.iter().filter(|entry| is_within(&entry.path, &path));
-    let rows: Vec<_> =
-        entries.map(|entry| Row::entry(entry, layer, entry.whiteout().map(|_| "whiteout"))).collect();
-    if rows.is_empty() && !path.is_empty() {
+    let is_there = table.entries.iter().any(|entry| is_within(&entry.path, &path));
+    if !is_there && !path.is_empty() {
         return Err(Failure::new(format_args!("layer {} has no {}", layer + 1, absolute(&path))));
     }
-    Ok(rows)
+    let entries = table.entries.iter().filter(move |entry| is_within(&entry.path, &path));
+    Ok(entries.map(move |entry| Row::entry(entry, layer, entry.whiteout().map(|_| "whiteout"))))
+}
+
+/// An entry, whatever became of it.
+struct Spot<'a> {
+    entry: &'a Entry,
+    layer: u32,
+    fate: Fate,
+}
+
+impl<'a> Spot<'a> {
+    fn row(&self) -> Row<'a> {
+        let status = match self.fate {
+            Fate::Present => "present",
+            Fate::Overwritten => "overwritten",
+            Fate::Deleted => "deleted",
+            Fate::Whiteout => "whiteout",
+        };
+        Row::entry(self.entry, self.layer as usize, Some(status))
+    }
 }
 
 /// All entries of all layers, by their paths, the newest first.
-fn everything<'a>(tables: &[&'a Table], merged: &Merged<'_>, path: &[u8]) -> Vec<Row<'a>> {
-    let (fates, path) = (fates(tables, merged), clean(path));
-    let mut rows = Vec::new();
-    for (layer, table) in tables.iter().enumerate() {
-        for (entry, fate) in table.entries.iter().zip(&fates[layer]) {
-            let status = match fate {
-                Fate::Present => "present",
-                Fate::Overwritten => "overwritten",
-                Fate::Deleted => "deleted",
-                Fate::Whiteout => "whiteout",
-            };
-            if is_within(&entry.path, &path) {
-                rows.push(Row::entry(entry, layer, Some(status)));
-            }
-        }
+fn everything<'a>(tables: &[&'a Table], merged: Merged<'_>, path: &[u8]) -> Vec<Spot<'a>> {
+    let (fates, path) = (fates(tables, &merged), clean(path));
+    drop(merged);
+    let mut spots = Vec::new();
+    for ((layer, table), fates) in (0..).zip(tables).zip(fates) {
+        let within = table.entries.iter().zip(fates).filter(|(entry, _)| is_within(&entry.path, &path));
+        spots.extend(within.map(|(entry, fate)| Spot { entry, layer, fate }));
     }
-    rows.sort_by(|one, other| {
-        let parts = |row: &Row<'a>| row.path.split(|byte| *byte == b'/');
-        parts(one).cmp(parts(other)).then(other.layer.cmp(&one.layer))
+    spots.sort_by(|one, other| {
+        path_order(&one.entry.path, &other.entry.path).then(other.layer.cmp(&one.layer))
     });
-    rows
+    spots
 }
 
-fn print(context: &Context, args: &Args, layers: &[Descriptor], rows: &[Row<'_>]) -> Result<(), Failure> {
+fn print<'a>(
+    context: &Context,
+    args: &Args,
+    layers: &[Descriptor],
+    mut rows: impl Iterator<Item = Row<'a>> + Clone,
+) -> Result<(), Failure> {
     if args.output.wants_json() {
-        let items = Each(|| rows.iter().map(|row| row.item(layers)));
+        let items = Each(|| rows.clone().map(|row| row.item(layers)));
         return args.output.print(&context.ui, &items);
     }
-    let widths = if args.long { Widths::of(rows) } else { Widths::default() };
+    let widths = if args.long { Widths::of(rows.clone()) } else { Widths::default() };
     let is_shown = context.ui.is_terminal();
     let mut out = BufWriter::new(context.ui.writer()?);
-    let done = rows.iter().try_for_each(|row| {
+    let done = rows.try_for_each(|row| {
         out.write_all(match row.status {
             _ if !args.all && args.layer.is_none() => b"",
             Some("deleted") => b"- ",
@@ -157,7 +170,7 @@ fn print(context: &Context, args: &Args, layers: &[Descriptor], rows: &[Row<'_>]
             _ => b"  ",
         })?;
         if args.long {
-            out.write_all(widths.before(row).as_bytes())?;
+            out.write_all(widths.before(&row).as_bytes())?;
             row.write_long(&mut out, is_shown)?;
         } else {
             row.write(&mut out, is_shown)?;
@@ -167,10 +180,10 @@ fn print(context: &Context, args: &Args, layers: &[Descriptor], rows: &[Row<'_>]
     done.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Draws rows, parents before children, below a path.
+/// Draws what is below a path.
 fn tree(
+    merged: &Merged<'_>,
     top: &[u8],
-    rows: &[Row<'_>],
     level: Option<usize>,
     out: &mut dyn Write,
     is_shown: bool,
@@ -179,15 +192,16 @@ fn tree(
         if path.is_empty() { 0 } else { path.split(|byte| *byte == b'/').count() }
     };
     let above = depth(top);
-    let rows: Vec<(usize, &Row<'_>)> = rows
+    let nodes: Vec<(usize, &Node<'_>)> = merged
+        .below(top)
         .iter()
-        .map(|row| (depth(row.path).saturating_sub(above), row))
+        .map(|node| (depth(node.path()).saturating_sub(above), node))
         .filter(|(depth, _)| *depth > 0 && level.is_none_or(|level| *depth <= level))
         .collect();
     // Whether one of the same level comes before the level ends: told from behind.
     let mut more: Vec<bool> = Vec::new();
-    let mut lasts = vec![false; rows.len()];
-    for (index, (depth, _)) in rows.iter().enumerate().rev() {
+    let mut lasts = vec![false; nodes.len()];
+    for (index, (depth, _)) in nodes.iter().enumerate().rev() {
         more.truncate(*depth);
         more.resize(*depth, false);
         lasts[index] = !std::mem::replace(&mut more[depth - 1], true);
@@ -196,7 +210,8 @@ fn tree(
     out.write_all(&printed(top, is_shown))?;
     out.write_all(b"\n")?;
     let mut ended: Vec<bool> = Vec::new();
-    for ((depth, row), last) in rows.iter().zip(lasts) {
+    for ((depth, node), last) in nodes.iter().zip(lasts) {
+        let row = Row::node(merged, node);
         ended.resize(*depth, false);
         ended[depth - 1] = last;
         for above in &ended[..depth - 1] {

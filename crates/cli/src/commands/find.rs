@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use image::inside::{Filter, Glob, LayerChoice, Owner, Type};
 use image::{Created, Error};
-use layer::{Found, Merged, Time};
+use layer::{Found, Merged, Node, Time};
 
 use crate::amount::Size;
 use crate::context::Context;
@@ -91,19 +91,19 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         },
         layers,
     };
-    let nodes = merged.nodes.iter().filter(|node| filter.takes(node));
-    let rows: Vec<Row<'_>> = nodes.map(|node| Row::node(&merged, node)).collect();
+    let nodes: Vec<&Node<'_>> = merged.nodes.iter().filter(|node| filter.takes(node)).collect();
+    let rows = nodes.iter().map(|node| Row::node(&merged, node));
     if args.output.wants_json() {
-        let items = Each(|| rows.iter().map(|row| row.item(inside.layers())));
+        let items = Each(|| rows.clone().map(|row| row.item(inside.layers())));
         return args.output.print(&context.ui, &items);
     }
     let mut out = BufWriter::new(context.ui.writer()?);
     // What `xargs -0` gets has to be exact.
     let is_shown = context.ui.is_terminal() && !args.print0;
-    let widths = if args.long { Widths::of(&rows) } else { Widths::default() };
-    let done = rows.iter().try_for_each(|row| {
+    let widths = if args.long { Widths::of(rows.clone()) } else { Widths::default() };
+    let done = rows.clone().try_for_each(|row| {
         if args.long {
-            out.write_all(widths.before(row).as_bytes())?;
+            out.write_all(widths.before(&row).as_bytes())?;
             row.write_long(&mut out, is_shown)?;
         } else {
             row.write(&mut out, is_shown)?;
@@ -131,7 +131,7 @@ impl FromStr for Bound {
 impl Newer {
     fn time(&self, merged: &Merged<'_>) -> Result<Time, Failure> {
         match self {
-            Self::Time(time) => Ok(Time { seconds: time.seconds(), nanoseconds: 0 }),
+            Self::Time(time) => Ok(Time::new(time.seconds(), 0)),
             Self::Path(path) => match merged.find(path.as_bytes(), false).map_err(Error::Path)? {
                 Found::Node(index) => Ok(merged.nodes[index].entry.metadata.mtime),
                 Found::Directory(path) => {

@@ -72,7 +72,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         });
         return args.output.print(&context.ui, &steps.collect::<Vec<_>>());
     }
-    let widths = Widths::of(&rows);
+    let widths = Widths::of(rows.iter().copied());
     let is_shown = context.ui.is_terminal();
     let mut out = BufWriter::new(context.ui.writer()?);
     let done = touches.iter().zip(&rows).try_for_each(|(touch, row)| {

@@ -113,7 +113,7 @@ mod tests {
         }
         let old = entry(file(1), 0o644);
         let mut new = old.clone();
-        new.metadata.mtime = Time { seconds: 1, nanoseconds: 0 };
+        new.metadata.mtime = Time::new(1, 0);
         assert_eq!(aspects(&old, &new, false), [Aspect::Time]);
         assert_eq!(aspects(&old, &new, true), []);
         let record = |name: &str| Record { name: name.as_bytes().into(), value: b"v"[..].into() };

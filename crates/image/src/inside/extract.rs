@@ -195,7 +195,7 @@ fn make_unnamed(path: &Path) -> Result<(), Error> {
 /// A symbolic link, with its time.
 fn make_link(target: &[u8], path: &Path, time: Time) -> io::Result<()> {
     symlink(OsStr::from_bytes(target), path)?;
-    let seconds = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    let seconds = Timespec { tv_sec: time.seconds(), tv_nsec: time.nanoseconds().into() };
     let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: seconds };
     // Not every file system keeps it.
@@ -216,9 +216,9 @@ impl Finish {
 }
 
 fn system_time(time: Time) -> SystemTime {
-    let nanoseconds = Duration::from_nanos(time.nanoseconds.into());
-    let whole = Duration::from_secs(time.seconds.unsigned_abs());
-    let whole = if time.seconds < 0 {
+    let nanoseconds = Duration::from_nanos(time.nanoseconds().into());
+    let whole = Duration::from_secs(time.seconds().unsigned_abs());
+    let whole = if time.seconds() < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(whole)
     } else {
         SystemTime::UNIX_EPOCH.checked_add(whole)

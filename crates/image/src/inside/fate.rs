@@ -1,6 +1,6 @@
 //! What became of the entries of all layers in the merged file system, and which of them had to do with a path.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use layer::{Entry, Kind, Merged, Table, Whiteout, is_within};
 
@@ -19,14 +19,20 @@ pub enum Fate {
 
 /// What became of each entry of each layer, in the order of the tables.
 pub fn fates(tables: &[&Table], merged: &Merged<'_>) -> Vec<Vec<Fate>> {
-    let visible: HashSet<*const Entry> =
+    let mut visible: Vec<*const Entry> =
         merged.nodes.iter().map(|node| std::ptr::from_ref(node.entry)).collect();
-    let mut above: HashSet<&[u8]> = HashSet::new();
+    visible.sort_unstable();
+    // The paths of hard links, and whether something above has them, too.
+    let links = tables
+        .iter()
+        .flat_map(|table| &table.entries)
+        .filter(|entry| matches!(entry.kind, Kind::HardLink(_)));
+    let mut links: HashMap<&[u8], bool> = links.map(|entry| (&*entry.path, false)).collect();
     let mut fates: Vec<Vec<Fate>> = Vec::with_capacity(tables.len());
     for table in tables.iter().rev() {
         let mut own = Vec::with_capacity(table.entries.len());
         for entry in table.entries.iter().rev() {
-            let is_last = above.insert(&entry.path);
+            let is_last = links.get_mut(&*entry.path).is_none_or(|seen| !std::mem::replace(seen, true));
             own.push(fate(entry, is_last, &visible, merged));
         }
         own.reverse();
@@ -36,14 +42,14 @@ pub fn fates(tables: &[&Table], merged: &Merged<'_>) -> Vec<Vec<Fate>> {
     fates
 }
 
-fn fate(entry: &Entry, is_last: bool, visible: &HashSet<*const Entry>, merged: &Merged<'_>) -> Fate {
+fn fate(entry: &Entry, is_last: bool, visible: &[*const Entry], merged: &Merged<'_>) -> Fate {
     if entry.whiteout().is_some() {
         return Fate::Whiteout;
     }
     let is_visible = match entry.kind {
         // A node has the entry of the file that it is a link to.
         Kind::HardLink(_) => is_last && merged.find(&entry.path, false).is_ok(),
-        _ => visible.contains(&std::ptr::from_ref(entry)),
+        _ => visible.binary_search(&std::ptr::from_ref(entry)).is_ok(),
     };
     if is_visible {
         return Fate::Present;

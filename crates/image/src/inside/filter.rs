@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn all_that_is_asked_has_to_hold() {
-        let time = Time { seconds: 100, nanoseconds: 5 };
+        let time = Time::new(100, 5);
         let owner = layer::Owner { uid: 7, gid: 8, uname: b"www"[..].into(), ..layer::Owner::default() };
         let metadata = Metadata { mtime: time, owner: owner.into(), ..Metadata::new(0o4755) };
         let entry = file("usr/bin/su", 10, metadata);
@@ -307,7 +307,7 @@ mod tests {
             paths: vec![Glob::path("/usr/**").unwrap()],
             types: vec![Type::Directory, Type::File],
             size: Some(10..=10),
-            newer: Some(Time { seconds: 100, nanoseconds: 0 }),
+            newer: Some(Time::new(100, 0)),
             setuid: true,
             owner: Some("www:8".parse().unwrap()),
             layers: Some(vec![1]),

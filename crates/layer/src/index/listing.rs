@@ -292,7 +292,7 @@ pub(super) fn time(text: &str) -> Result<Time, Error> {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let rest = nanoseconds.rem_euclid(1_000_000_000);
     // What a calendar has fits, and so does what is left of a second.
-    Ok(Time { seconds: i64::try_from(seconds).unwrap_or(0), nanoseconds: u32::try_from(rest).unwrap_or(0) })
+    Ok(Time::new(i64::try_from(seconds).unwrap_or(0), u32::try_from(rest).unwrap_or(0)))
 }
 
 fn sha256(text: &str) -> Result<[u8; 32], Error> {

@@ -238,7 +238,7 @@ fn item(entry: &Entry, names: &Names<'_>, last: &[u8]) -> Item {
         gid: owner.gid,
         uname: names.position(&owner.uname),
         gname: names.position(&owner.gname),
-        mtime: (mtime.seconds, mtime.nanoseconds),
+        mtime: (mtime.seconds(), mtime.nanoseconds()),
         xattrs: pairs(xattrs),
         records: pairs(records),
     }
@@ -292,7 +292,7 @@ fn toc(mut bytes: &[u8], file: &Arc<File>, mut at: u64, size: u64) -> Option<Toc
             metadata: Metadata {
                 mode: item.mode,
                 owner: owners.get((item.uid, item.gid, item.uname, item.gname))?,
-                mtime: Time { seconds: item.mtime.0, nanoseconds: item.mtime.1 },
+                mtime: Time::new(item.mtime.0, item.mtime.1),
                 xattrs: records(item.xattrs),
                 records: records(item.records),
             },

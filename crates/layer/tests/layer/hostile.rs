@@ -113,7 +113,7 @@ fn extended_header_before_a_long_name() {
         .concat();
         let first = if kind == b'L' { String::from_utf8(name.clone()).unwrap() } else { "short".to_owned() };
         assert_eq!(paths(&archive), [first, "after".to_owned()]);
-        assert_eq!(scan(&archive).unwrap().entries[0].metadata.mtime.seconds, 7);
+        assert_eq!(scan(&archive).unwrap().entries[0].metadata.mtime.seconds(), 7);
     }
 }
 

@@ -71,7 +71,7 @@ fn known(entry: &Entry, is_exact: bool) -> Entry {
         body.offset = 0;
     }
     if !is_exact {
-        entry.metadata.mtime.nanoseconds = 0;
+        entry.metadata.mtime = Time::new(entry.metadata.mtime.seconds(), 0);
         entry.metadata.records = Records::default();
     }
     entry
@@ -113,7 +113,7 @@ fn archive(parts: &[(u8, u16)]) -> Vec<u8> {
                 uname: if kind % 2 == 0 { b"alice"[..].into() } else { b""[..].into() },
                 ..Owner::default()
             }),
-            mtime: Time { seconds: 1_700_000_000 + i64::from(*length), nanoseconds: 0 },
+            mtime: Time::new(1_700_000_000 + i64::from(*length), 0),
             xattrs: (kind % 5 == 0)
                 .then(|| Record { name: b"user.note"[..].into(), value: b"\x01\xff"[..].into() })
                 .into_iter()
@@ -260,7 +260,7 @@ fn layers_of_other_tools() {
         let (_, table) = whole(&lazy.blob);
         for (one, other) in toc.table.entries.iter_mut().zip(&table.entries) {
             let (one, other) = (&mut one.metadata, &other.metadata);
-            assert!((0..=1).contains(&(one.mtime.seconds - other.mtime.seconds)), "{:?}", other.mtime);
+            assert!((0..=1).contains(&(one.mtime.seconds() - other.mtime.seconds())), "{:?}", other.mtime);
             one.mtime = other.mtime;
             if toc.origin == Origin::ZstdChunked || other.owner.uname.is_empty() {
                 let Owner { uid, gid, .. } = *one.owner;

@@ -155,7 +155,7 @@ fn read(archive: &[u8]) -> Tree {
             None => vec![],
         };
         let Metadata { mode, mtime, .. } = &node.entry.metadata;
-        let time = (mtime.seconds, i64::from(mtime.nanoseconds));
+        let time = (mtime.seconds(), i64::from(mtime.nanoseconds()));
         if !node.path().is_empty() {
             tree.insert(node.path().to_vec(), (bits | mode, content, time, first));
         }
@@ -275,7 +275,7 @@ fn the_tar_crate_agrees_about_gnu_archives() {
             let path = path.strip_prefix(b"./").unwrap_or(&path);
             assert_eq!(path.strip_suffix(b"/").unwrap_or(path), &*ours.path);
             assert_eq!((mode, uid), (ours.metadata.mode, ours.metadata.owner.uid));
-            assert_eq!(i64::try_from(seconds), Ok(ours.metadata.mtime.seconds));
+            assert_eq!(i64::try_from(seconds), Ok(ours.metadata.mtime.seconds()));
             match (&ours.kind, link) {
                 (Kind::Symlink(target), Some(link)) => assert_eq!(**target, *link),
                 (Kind::HardLink(target), Some(link)) => assert_eq!(**target, link[2..]),
@@ -303,7 +303,7 @@ fn everything() -> Vec<u8> {
             uname: "größe".as_bytes().into(),
             gname: (*b"users").into(),
         }),
-        mtime: Time { seconds: -2, nanoseconds: 0 },
+        mtime: Time::new(-2, 0),
         xattrs: [record("user.binary", b"\0\x01=\n\xff"), record("user.text", b"value")]
             .into_iter()
             .collect(),

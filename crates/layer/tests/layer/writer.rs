@@ -59,7 +59,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
                 uname: uname.into_bytes().into(),
                 gname: gname.into_bytes().into(),
             }),
-            mtime: Time { seconds, nanoseconds },
+            mtime: Time::new(seconds, nanoseconds),
             xattrs,
             records,
         },
