@@ -243,7 +243,7 @@ impl From<image::Error> for Failure {
         match error {
             image::Error::Index { .. } => failure.hint("--no-index reads the layer itself"),
             image::Error::Layer { source: layer::Error::TooMany { .. }, .. } => {
-                failure.hint("--max-entries allows more; each takes some 400 bytes of memory")
+                failure.hint("--max-entries allows more; each takes 250 to 400 bytes of memory")
             }
             _ => failure,
         }

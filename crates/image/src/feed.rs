@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use oci::Descriptor;
-use store::{Event, Observer, Store};
+use store::{ByteStream, Event, Observer, Store};
 use tokio::sync::mpsc;
 
 /// Pieces that may wait for the inflating thread; one is some hundred KiB at most.
@@ -27,10 +27,22 @@ pub(crate) async fn fill(
     is_over: impl Fn() -> bool,
 ) -> Result<(), store::Error> {
     observer.event(&Event::BlobStarted { blob, kept: 0 });
-    let mut bytes = match blob.embedded() {
+    let bytes = match blob.embedded() {
         Some(content) => futures_util::stream::iter([Ok(Bytes::from(content))]).boxed(),
-        None => store::verified(store.read(blob, 0..blob.size).await?, blob),
+        None => store.read(blob, 0..blob.size).await?,
     };
+    pour(bytes, blob, sender, observer, is_over).await
+}
+
+/// The same for what has begun, all of a blob.
+pub(crate) async fn pour(
+    bytes: ByteStream,
+    blob: &Descriptor,
+    sender: mpsc::Sender<Bytes>,
+    observer: &dyn Observer,
+    is_over: impl Fn() -> bool,
+) -> Result<(), store::Error> {
+    let mut bytes = store::verified(bytes, blob);
     while let Some(piece) = bytes.next().await {
         let piece = piece?;
         observer.event(&Event::BlobAdvanced(blob, piece.len() as u64));

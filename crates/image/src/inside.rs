@@ -7,6 +7,7 @@ mod fate;
 mod filter;
 mod grep;
 mod index;
+mod parts;
 mod run;
 mod whole;
 
@@ -16,10 +17,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt};
-use layer::{Body, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Origin, Table, Toc};
+use layer::{Body, Caught, Entry, FindError, Found, Kind, Limits, Merged, Metadata, Origin, Table, Toc};
 use local::Tables;
 use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
+use tokio::sync::Semaphore;
 
 pub use body::expand;
 pub use extract::Extracted;
@@ -29,7 +31,7 @@ pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
 pub use index::Indexes;
 use run::Run;
 
-use crate::feed::{self, fill};
+use crate::feed::{self, fill, pour};
 use crate::{Error, Export};
 
 /// How many layers are read at once.
@@ -96,6 +98,10 @@ pub struct Inside {
     layers: Arc<[Descriptor]>,
     soci: Arc<index::Soci>,
     known: Arc<Mutex<HashMap<Digest, Arc<Toc>>>>,
+    /// Room for parts of layers.
+    room: Arc<Semaphore>,
+    /// The file that was looked for, if it was in a layer that had to be read, and where.
+    caught: Arc<Mutex<Option<(usize, Caught)>>>,
     /// Layers whose index is of no use, which has been told.
     unusable: Arc<Mutex<HashSet<Digest>>>,
 }
@@ -137,6 +143,8 @@ impl Inside {
             layers: image.layers.into(),
             soci: Arc::new(soci),
             known: Arc::default(),
+            room: Arc::new(Semaphore::new(parts::PARTS)),
+            caught: Arc::default(),
             unusable: Arc::default(),
         };
         for layer in inside.layers.iter() {
@@ -191,6 +199,11 @@ impl Inside {
     /// # Errors
     /// [`Error::Layer`] for a layer that is damaged, [`Error::Store`].
     pub async fn toc(&self, layer: usize) -> Result<Arc<Toc>, Error> {
+        self.toc_wanting(layer, None).await
+    }
+
+    /// The same for who looks for a file: where the layer has to be read, that is caught.
+    async fn toc_wanting(&self, layer: usize, path: Option<&[u8]>) -> Result<Arc<Toc>, Error> {
         let blob = &self.layers[layer];
         if let Some(toc) = self.remembered(blob) {
             return Ok(toc);
@@ -198,7 +211,14 @@ impl Inside {
         if let Some(toc) = self.indexed(layer).await {
             return Ok(toc);
         }
-        let toc = self.scan(blob).await?;
+        let (toc, caught) = self.scan(blob, path).await?;
+        if let Some(caught) = caught {
+            let mut last = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
+            // The newest has the first word.
+            if last.as_ref().is_none_or(|(other, _)| *other < layer) {
+                *last = Some((layer, caught));
+            }
+        }
         Ok(self.remember(blob, &blob.digest, toc))
     }
 
@@ -242,11 +262,11 @@ impl Inside {
 
     /// Makes the tables of a layer that is not known and of those below it, as far as they are so small that all come in the time of
     /// one. What goes wrong is told by who needs it.
-    async fn make_small(&self, first: usize) {
+    async fn make_small(&self, first: usize, path: &[u8]) {
         let small = (0..=first).rev().take_while(|layer| self.layers[*layer].size < index::SMALL);
         let unknown = self.unknown(small);
         if unknown.len() > 1 {
-            let made = futures_util::stream::iter(unknown).map(|layer| self.toc(layer));
+            let made = futures_util::stream::iter(unknown).map(|layer| self.toc_wanting(layer, Some(path)));
             made.buffer_unordered(LAYERS_AT_ONCE).for_each(|_| async {}).await;
         }
     }
@@ -258,13 +278,17 @@ impl Inside {
     /// [`Error::Path`] if it leads nowhere, and those of [`toc`](Self::toc).
     pub async fn find(&self, path: &[u8], follow: bool) -> Result<Spot, Error> {
         let mut tocs: Vec<Arc<Toc>> = Vec::new();
+        // As entries have it, if there are no links on the way.
+        let own = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        let own = own.collect::<Vec<_>>().join(&b'/');
+        *self.caught.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (mut entries, mut merged_entries) = (0, 0);
         for first in (0..self.layers.len()).rev() {
             // The newest is asked alone, for it may be enough.
             if !tocs.is_empty() {
-                self.make_small(first).await;
+                self.make_small(first, &own).await;
             }
-            tocs.insert(0, self.toc(first).await?);
+            tocs.insert(0, self.toc_wanting(first, Some(&own)).await?);
             entries += tocs[0].table.entries.len();
             // Where the next table costs nothing, not each is worth a merge.
             if first > 0 && entries < 2 * merged_entries && self.is_kept(first - 1) {
@@ -302,6 +326,10 @@ impl Inside {
         read: impl FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         let bodies = bodies.into();
+        if let Some(stored) = self.take_caught(layer, &bodies) {
+            let mut read = read;
+            return tokio::task::spawn_blocking(move || read(0, &mut &stored[..])).await?;
+        }
         let toc = self.toc(layer).await?;
         let blob = &self.layers[layer];
         let mut order: Vec<usize> = (0..bodies.len()).collect();
@@ -344,16 +372,37 @@ impl Inside {
         }
     }
 
-    /// Makes the table of a layer.
-    async fn scan(&self, layer: &Descriptor) -> Result<Toc, Error> {
+    /// What is stored of a file that was caught, if that is all that is to be read.
+    fn take_caught(&self, layer: usize, bodies: &[Body]) -> Option<Vec<u8>> {
+        let mut caught = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_all =
+            caught.as_ref().is_some_and(|(own, caught)| *own == layer && *bodies == [caught.body.clone()]);
+        caught.take_if(|_| is_all).map(|(_, caught)| caught.stored)
+    }
+
+    /// Makes the table of a layer, and catches a file. What is caught is proven when this returns.
+    async fn scan(&self, layer: &Descriptor, path: Option<&[u8]>) -> Result<(Toc, Option<Caught>), Error> {
         let (sender, feed) = feed::pair();
         let limits = self.looking.limits;
-        let scan = tokio::task::spawn_blocking(move || Toc::scan(feed, std::io::sink(), limits));
+        // No entry but that of a directory has an empty path.
+        let path = path.unwrap_or_default().to_vec();
+        let scan = tokio::task::spawn_blocking(move || Toc::scan_wanting(feed, &path, limits));
         // Nearly all layers in zstd are one frame.
-        let is_whole = layer.media_type.as_str().ends_with("zstd");
-        let store = if is_whole { &self.looking.whole } else { &self.looking.store };
+        let is_whole = layer.media_type.as_str().ends_with("zstd") || layer.embedded().is_some();
+        let looking = &self.looking;
         // The digest has the first word: damaged bytes also break whatever is made of them.
-        let filled = fill(&**store, layer, sender, &*self.looking.observer, || false).await;
+        let filled = if is_whole {
+            fill(&*looking.whole, layer, sender, &*looking.observer, || false).await
+        } else {
+            looking.observer.event(&Event::BlobStarted { blob: layer, kept: 0 });
+            match parts::read(&looking.store, layer, &self.room).await {
+                Ok(bytes) => pour(bytes, layer, sender, &*looking.observer, || false).await,
+                Err(error) => {
+                    drop(sender);
+                    Err(error)
+                }
+            }
+        };
         let scanned = scan.await?;
         filled?;
         scanned.map_err(|source| Error::Layer { layer: layer.digest, source })

@@ -70,6 +70,7 @@ pub use error::Error;
 pub use find::{FindError, Found, is_within, path_order};
 pub use limits::Limits;
 pub use merge::{Merged, Node, merge, merge_above, merge_newest};
+pub use scan::Caught;
 pub use table::{Table, copy_tar};
 pub use toc::{Cover, Origin, Resumed, Toc, TocError};
 pub use write::{Bodies, write_tar};

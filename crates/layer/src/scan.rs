@@ -18,10 +18,25 @@ use crate::{path, sparse};
 /// The most that an entry's extended headers, or the map of a sparse file, may have, in bytes.
 const EXTENSION_LIMIT: u64 = 1 << 20;
 
+/// A file of more bytes is not caught.
+const CATCH: u64 = 1 << 20;
+
+/// A file that was wanted, as it was passed in a layer. It is no more proven than the layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caught {
+    /// Which it is: the entry that has this is the file.
+    pub body: Body,
+    /// The bytes that are stored of it; at most 1 MiB.
+    pub stored: Vec<u8>,
+}
+
 /// Reads entry after entry.
 pub(crate) struct Scanner<R, W> {
     bytes: Tee<R, W>,
     meter: Meter,
+    /// The path of a file whose content is wanted, too.
+    wanted: Option<Box<[u8]>>,
+    caught: Option<Caught>,
 }
 
 /// What has been said about an entry before its own header.
@@ -36,13 +51,18 @@ struct Before {
 
 impl<R: Read, W: Write> Scanner<R, W> {
     pub(crate) fn new(reader: R, sink: W, limits: Limits) -> Self {
-        Self { bytes: Tee::new(reader, sink), meter: Meter::new(limits) }
+        Self { bytes: Tee::new(reader, sink), meter: Meter::new(limits), wanted: None, caught: None }
     }
 
-    /// Reads what follows the archive; how many bytes there were in all.
-    pub(crate) fn finish(mut self) -> Result<u64, Error> {
+    /// The same, and the last file at a path is caught unless it is large.
+    pub(crate) fn wanting(self, path: &[u8]) -> Self {
+        Self { wanted: Some(path.into()), ..self }
+    }
+
+    /// Reads what follows the archive; how many bytes there were in all, and what was caught.
+    pub(crate) fn finish(mut self) -> Result<(u64, Option<Caught>), Error> {
         self.bytes.finish()?;
-        Ok(self.bytes.offset())
+        Ok((self.bytes.offset(), self.caught))
     }
 
     /// The next entry; `None` at the end of the archive.
@@ -111,6 +131,25 @@ impl<R: Read, W: Write> Scanner<R, W> {
         if self.bytes.skip(padded)? { Ok(()) } else { Err(self.cut(what)) }
     }
 
+    /// Passes over the content of a file, and catches it where it is wanted.
+    fn content(&mut self, path: &[u8], body: &Body, what: &str) -> Result<(), Error> {
+        if self.wanted.as_deref() != Some(path) {
+            return self.skip(body.stored(), what);
+        }
+        self.caught = None;
+        if body.stored() > CATCH {
+            return self.skip(body.stored(), what);
+        }
+        // It is not long.
+        let mut stored = vec![0; usize::try_from(body.stored()).unwrap_or_default()];
+        if self.bytes.read(&mut stored)? < stored.len() {
+            return Err(self.cut(what));
+        }
+        self.caught = Some(Caught { body: body.clone(), stored });
+        let rest = body.stored().next_multiple_of(BLOCK as u64) - body.stored();
+        if self.bytes.skip(rest)? { Ok(()) } else { Err(self.cut(what)) }
+    }
+
     /// The content of an extended header. `sum` is what those of this entry have had so far.
     ///
     /// Its size is that of its own header: a PAX `size` before it speaks of the entry.
@@ -160,7 +199,7 @@ impl<R: Read, W: Write> Scanner<R, W> {
                     Problem::Bytes(error) => error,
                     Problem::Map(problem) => refused(problem),
                 })?;
-                self.skip(body.stored(), &format!("the content of {}", quote(&raw)))?;
+                self.content(&path, &body, &format!("the content of {}", quote(&raw)))?;
                 Kind::File(body)
             }
             _ if !sparse.is_empty() => return Err(refused("sparse map of an entry that is no file")),

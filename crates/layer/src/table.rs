@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::entry::Entry;
-use crate::scan::Scanner;
+use crate::scan::{Caught, Scanner};
 use crate::{Error, Limits};
 
 /// What a layer holds: every entry of its tar archive, whiteouts included, in the order of the archive.
@@ -24,7 +24,7 @@ pub struct Table {
 pub fn copy_tar(reader: impl Read, sink: impl Write) -> Result<u64, Error> {
     let mut scanner = Scanner::new(reader, sink, Limits { memory: usize::MAX, ..Limits::default() });
     while scanner.entry()?.is_some() {}
-    scanner.finish()
+    Ok(scanner.finish()?.0)
 }
 
 impl Table {
@@ -51,12 +51,17 @@ impl Table {
     /// [`Error::Read`] and [`Error::Keep`] when reader or sink fail, [`Error::Archive`] when the bytes are no tar archive or
     /// are cut short, [`Error::Entry`] when an entry must not be in a layer, [`Error::Limit`] when the table gets too large.
     pub fn scan(reader: impl Read, sink: impl Write, limits: Limits) -> Result<Self, Error> {
-        let mut scanner = Scanner::new(reader, sink, limits);
+        Ok(Self::of(Scanner::new(reader, sink, limits))?.0)
+    }
+
+    /// What a scanner passes, and what it catches.
+    pub(crate) fn of(mut scanner: Scanner<impl Read, impl Write>) -> Result<(Self, Option<Caught>), Error> {
         let mut entries = Vec::new();
         while let Some(entry) = scanner.entry()? {
             entries.push(entry);
         }
         entries.shrink_to_fit();
-        Ok(Self { entries, size: scanner.finish()? })
+        let (size, caught) = scanner.finish()?;
+        Ok((Self { entries, size }, caught))
     }
 }

@@ -12,7 +12,7 @@ mod window;
 pub(crate) use chunk::Chunk;
 pub(crate) use window::Windows;
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::ops::Range;
 
 use oci::Algorithm;
@@ -23,7 +23,8 @@ pub use resume::Resumed;
 use window::Window;
 
 use crate::header::{BLOCK, Header};
-use crate::{Body, Compression, Entry, Error, Kind, Limits, Metadata, Table, path};
+use crate::scan::Scanner;
+use crate::{Body, Caught, Compression, Entry, Error, Kind, Limits, Metadata, Table, path};
 
 /// A layer's table of contents, and where inflating can begin in it.
 ///
@@ -148,20 +149,39 @@ impl Toc {
     ///
     /// Those of [`Table::scan`].
     pub fn scan(compressed: impl BufRead, sink: impl Write, limits: Limits) -> Result<Self, Error> {
-        Self::spaced(compressed, sink, limits, Spacing::USUAL)
+        Ok(Self::spaced(compressed, sink, limits, (Spacing::USUAL, None))?.0)
+    }
+
+    /// The same for who wants a file, too: the last in the layer that has this cleaned path, unless it is large. The bytes are to be
+    /// used when the layer has proved to be what it should be.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Table::scan`].
+    pub fn scan_wanting(
+        compressed: impl BufRead,
+        path: &[u8],
+        limits: Limits,
+    ) -> Result<(Self, Option<Caught>), Error> {
+        Self::spaced(compressed, io::sink(), limits, (Spacing::USUAL, Some(path)))
     }
 
     fn spaced(
         compressed: impl BufRead,
         sink: impl Write,
         limits: Limits,
-        spacing: Spacing,
-    ) -> Result<Self, Error> {
+        (spacing, wanted): (Spacing, Option<&[u8]>),
+    ) -> Result<(Self, Option<Caught>), Error> {
         let mut indexer =
             Indexer::new(compressed, spacing).map_err(|source| Error::Read { offset: 0, source })?;
-        let table = Table::scan(&mut indexer, sink, limits)?;
+        let mut scanner = Scanner::new(&mut indexer, sink, limits);
+        if let Some(path) = wanted {
+            scanner = scanner.wanting(path);
+        }
+        let (table, caught) = Table::of(scanner)?;
         let (compression, size, spans) = indexer.finish();
-        Ok(Self { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans) })
+        let toc = Self { table, compression, size, origin: Origin::Layer, parts: Parts::Spans(spans) };
+        Ok((toc, caught))
     }
 
     /// The table of what is one file as a whole, of this name and so many bytes. It has no spans.

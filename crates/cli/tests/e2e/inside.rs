@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use testkit::images::{self, Compression, Entry, Graph, Image, Layer};
@@ -69,7 +70,7 @@ fn a_file_costs_what_it_weighs() {
     let counted = Counted::new(&layered());
     // The newest layer has it: those below are not asked for.
     let (run, blobs, bytes) = counted.ask("cat", &["/app/run"]);
-    assert_eq!((&*run, blobs), ("#!/bin/sh\n", 2), "the layer for its table, and a part of it");
+    assert_eq!((&*run, blobs), ("#!/bin/sh\n", 1), "the layer, for its table and for the file");
     assert!(bytes < 10_000, "{bytes}");
     let (run, blobs, _) = counted.ask("cat", &["app/again"]);
     assert_eq!((&*run, blobs), ("#!/bin/sh\n", 1));
@@ -83,7 +84,8 @@ fn a_file_costs_what_it_weighs() {
     let (files, blobs, _) = counted.ask("files", &[]);
     assert_eq!((files.lines().count(), blobs), (12, 0));
     assert_eq!(counted.ask("tree", &["/etc"]).0, "/etc\n└── motd\n");
-    assert_eq!(counted.ask("cat", &["--no-cache", "/app/run"]).1, 2);
+    assert_eq!(counted.ask("cat", &["--no-cache", "/app/run"]).1, 1);
+    assert_eq!(counted.ask("cat", &["--no-cache", "app//./run", "/app/run"]).1, 2, "caught once");
 }
 
 #[test]
@@ -274,6 +276,26 @@ fn a_registry_without_ranges_is_answered() {
 }
 
 #[test]
+fn a_layer_that_is_far_comes_in_parts_side_by_side() {
+    let layer = Layer::new().file("noise", noise(6 << 20)).file("text", "text\n");
+    let graph = Image::new([layer]).platform("linux/amd64").build();
+    let cli = Cli::new();
+    let text = |answer: Answer| {
+        let registry = FaultRegistry::start();
+        registry.put("web", "1", &graph);
+        registry.on(Route::get("/v2/web/blobs/*"), answer.delay(Duration::from_millis(60)));
+        let name = format!("{}/web:1", registry.address());
+        let text = cli.hoist(["cat", "--no-cache", &name, "/text"]).run();
+        (text, registry.count("GET", "/v2/web/blobs/*"))
+    };
+    let (outcome, requests) = text(Answer::stored());
+    assert_eq!((outcome.success(), requests), ("text\n".to_owned(), 7));
+    let (outcome, requests) = text(Answer::stored().ignore_ranges());
+    assert_eq!((outcome.success(), requests), ("text\n".to_owned(), 2), "a part shows that there are none");
+    refused(&cli, &text(Answer::stored().corrupt()).0, "digest mismatch");
+}
+
+#[test]
 fn torn_tables_are_made_again() {
     let counted = Counted::new(&layered());
     counted.ask("toc", &[]);
@@ -284,7 +306,7 @@ fn torn_tables_are_made_again() {
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     }
     let (text, blobs, _) = counted.ask("cat", &["/usr/lib/text"]);
-    assert_eq!((&*text, blobs), ("text\n", 4), "three tables, and a part");
+    assert_eq!((&*text, blobs), ("text\n", 3), "three tables, one with the file");
     assert_eq!(counted.ask("cat", &["/usr/lib/text"]).1, 1);
     drop(counted.registry);
 }

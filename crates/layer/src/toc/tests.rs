@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Encoder, Encoding, Metadata, TarWriter};
+use crate::{Encoder, Encoding, Item, Metadata, TarWriter};
 
 /// So close that small layers have many.
 const CLOSE: Spacing = Spacing { afresh: 512, within: 2048, within_inflated: 8192, percent: 10_000 };
@@ -72,7 +72,7 @@ pub(crate) fn compress(way: u8, bytes: &[u8]) -> Vec<u8> {
 
 /// The table of a layer with spans that are close.
 pub(crate) fn close(layer: &[u8]) -> Toc {
-    Toc::spaced(layer, std::io::sink(), Limits::default(), CLOSE).unwrap()
+    Toc::spaced(layer, std::io::sink(), Limits::default(), (CLOSE, None)).unwrap().0
 }
 
 fn bytes_of(toc: &Toc) -> Vec<u8> {
@@ -115,7 +115,7 @@ proptest! {
         let inflated = tar(&content(&pieces));
         let layer = compress(way, &inflated);
         let mut kept = Vec::new();
-        let toc = Toc::spaced(&layer[..], &mut kept, Limits::default(), CLOSE).unwrap();
+        let toc = Toc::spaced(&layer[..], &mut kept, Limits::default(), (CLOSE, None)).unwrap().0;
         prop_assert_eq!(&kept, &inflated);
         prop_assert_eq!((toc.size, toc.table.size), (layer.len() as u64, inflated.len() as u64));
         prop_assert_eq!(&toc.table, &Table::scan(&inflated[..], std::io::sink(), Limits::default()).unwrap());
@@ -134,7 +134,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), gzip in any::<bool>()) {
         let bytes = if gzip { [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0][..], &bytes].concat() } else { bytes };
-        let _ = Toc::spaced(&bytes[..], std::io::sink(), Limits::default(), CLOSE);
+        let _ = Toc::spaced(&bytes[..], std::io::sink(), Limits::default(), (CLOSE, None));
         let _ = open(&bytes);
     }
 }
@@ -194,4 +194,42 @@ fn the_usual_spacing_keeps_histories_small() {
     let toc = Toc::scan(&layer[..], std::io::sink(), Limits::default()).unwrap();
     assert!(toc.spans() > 2, "{} spans of {} bytes", toc.spans(), layer.len());
     assert!(toc.points_size() <= layer.len() as u64 / 50);
+}
+
+#[test]
+fn a_file_is_caught_on_the_way() {
+    let write = |files: &[(&str, &[u8])]| {
+        let mut tar = TarWriter::new(Vec::new());
+        for (path, content) in files {
+            tar.begin(path.as_bytes(), &Metadata::new(0o644), Item::File(content.len() as u64)).unwrap();
+            tar.write_all(content).unwrap();
+        }
+        tar.finish().unwrap()
+    };
+    let wanting = |layer: &[u8], path: &str| {
+        let (toc, caught) = Toc::scan_wanting(layer, path.as_bytes(), Limits::default()).unwrap();
+        assert_eq!(toc, Toc::scan(layer, std::io::sink(), Limits::default()).unwrap());
+        caught.map(|caught| {
+            assert!(toc.table.entries.iter().any(|entry| entry.kind == Kind::File(caught.body.clone())));
+            (caught.body.offset, caught.stored)
+        })
+    };
+    let block = [7; BLOCK];
+    let layer = write(&[("a/b", b"old"), ("a/c", &block), ("a/b", b"new!"), ("d", b"")]);
+    assert_eq!(wanting(&layer, "a/b"), Some((5 * BLOCK as u64, b"new!".to_vec())));
+    assert_eq!(wanting(&layer, "a/c"), Some((3 * BLOCK as u64, block.to_vec())));
+    assert_eq!(wanting(&layer, "d"), Some((7 * BLOCK as u64, Vec::new())));
+    assert_eq!([wanting(&layer, "a"), wanting(&layer, "")], [None, None]);
+    // A large one hides the small one before it.
+    let most = vec![1; 1 << 20];
+    let more = vec![1; most.len() + 1];
+    assert_eq!(wanting(&write(&[("a", &most)]), "a").map(|(_, stored)| stored == most), Some(true));
+    assert_eq!(wanting(&write(&[("a", b"old"), ("a", &more)]), "a"), None);
+    // What is cut short is so for everybody.
+    for length in [3 * BLOCK + 1, 3 * BLOCK + 511] {
+        let cut = |path: &[u8]| {
+            Toc::scan_wanting(&layer[..length], path, Limits::default()).unwrap_err().to_string()
+        };
+        assert_eq!(cut(b"a/c"), cut(b"x"));
+    }
 }
