@@ -24,7 +24,7 @@ use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
 
 /// So many files of this machine are copied at once where it has few processors: a disk may take as many requests.
-const LOCAL_COPIES: usize = 3;
+const LOCAL_COPIES: usize = 4;
 
 /// So many findings are taken together, at most.
 const FINDINGS: usize = 1000;

@@ -57,6 +57,11 @@ async fn part(
 ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
     // The semaphore is never closed, so this is always a permit.
     let permit: Option<OwnedSemaphorePermit> = room.acquire_owned().await.ok();
+    // The host may have refused so many.
+    let _slot = match store.pace() {
+        Some(pace) => Some(pace.acquire(1).await),
+        None => None,
+    };
     let mut left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let mut pieces = Vec::new();
     let mut bytes = store.read(&blob, range).await?;
