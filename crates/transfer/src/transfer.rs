@@ -64,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) blobs: Memo<()>,
     /// The roots whose graphs are at the destination, or on their way, but for themselves.
     roots: Memo<()>,
+    /// The roots that have a name there.
+    named: Memo<()>,
     /// Whether the source was asked before it was known whether its answer matters.
     asked_early: AtomicBool,
     /// Whether the destination answered the wish for a mount with a writer.
@@ -138,6 +140,7 @@ impl Transfer {
                 questions: Memo::new(),
                 blobs: Memo::new(),
                 roots: Memo::new(),
+                named: Memo::new(),
                 asked_early: AtomicBool::new(false),
                 mounts_refused: AtomicBool::new(false),
             }),
@@ -185,8 +188,18 @@ impl Transfer {
             let (claim, _) = run.roots.claim(root.digest());
             claim.get_or_try_init(|| run.complete(&root, &mut copied)).await?;
         }
-        run.name(to, &root).await?;
-        copied.written = true;
+        // The first name alone: docker-registry may refuse a manifest while it writes the same one for another name.
+        let (claim, _) = run.named.claim(root.digest());
+        let first = async {
+            run.name(to, &root).await?;
+            copied.written = true;
+            Ok(())
+        };
+        claim.get_or_try_init(|| first).await?;
+        if !copied.written {
+            run.name(to, &root).await?;
+            copied.written = true;
+        }
         Ok(copied)
     }
 
