@@ -9,6 +9,7 @@ mod grep;
 mod index;
 mod parts;
 mod run;
+mod scan;
 mod whole;
 
 use std::collections::{HashMap, HashSet};
@@ -31,7 +32,6 @@ pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
 pub use index::Indexes;
 use run::Run;
 
-use crate::feed::{self, fill, pour};
 use crate::{Error, Export};
 
 /// How many layers are read at once.
@@ -212,13 +212,7 @@ impl Inside {
             return Ok(toc);
         }
         let (toc, caught) = self.scan(blob, path).await?;
-        if let Some(caught) = caught {
-            let mut last = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
-            // The newest has the first word.
-            if last.as_ref().is_none_or(|(other, _)| *other < layer) {
-                *last = Some((layer, caught));
-            }
-        }
+        self.keep_caught(layer, caught);
         Ok(self.remember(blob, &blob.digest, toc))
     }
 
@@ -281,7 +275,7 @@ impl Inside {
         // As entries have it, if there are no links on the way.
         let own = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
         let own = own.collect::<Vec<_>>().join(&b'/');
-        *self.caught.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.forget_caught();
         let (mut entries, mut merged_entries) = (0, 0);
         for first in (0..self.layers.len()).rev() {
             // The newest is asked alone, for it may be enough.
@@ -370,42 +364,6 @@ impl Inside {
                 }
             }
         }
-    }
-
-    /// What is stored of a file that was caught, if that is all that is to be read.
-    fn take_caught(&self, layer: usize, bodies: &[Body]) -> Option<Vec<u8>> {
-        let mut caught = self.caught.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_all =
-            caught.as_ref().is_some_and(|(own, caught)| *own == layer && *bodies == [caught.body.clone()]);
-        caught.take_if(|_| is_all).map(|(_, caught)| caught.stored)
-    }
-
-    /// Makes the table of a layer, and catches a file. What is caught is proven when this returns.
-    async fn scan(&self, layer: &Descriptor, path: Option<&[u8]>) -> Result<(Toc, Option<Caught>), Error> {
-        let (sender, feed) = feed::pair();
-        let limits = self.looking.limits;
-        // No entry but that of a directory has an empty path.
-        let path = path.unwrap_or_default().to_vec();
-        let scan = tokio::task::spawn_blocking(move || Toc::scan_wanting(feed, &path, limits));
-        // Nearly all layers in zstd are one frame.
-        let is_whole = layer.media_type.as_str().ends_with("zstd") || layer.embedded().is_some();
-        let looking = &self.looking;
-        // The digest has the first word: damaged bytes also break whatever is made of them.
-        let filled = if is_whole {
-            fill(&*looking.whole, layer, sender, &*looking.observer, || false).await
-        } else {
-            looking.observer.event(&Event::BlobStarted { blob: layer, kept: 0 });
-            match parts::read(&looking.store, layer, &self.room).await {
-                Ok(bytes) => pour(bytes, layer, sender, &*looking.observer, || false).await,
-                Err(error) => {
-                    drop(sender);
-                    Err(error)
-                }
-            }
-        };
-        let scanned = scan.await?;
-        filled?;
-        scanned.map_err(|source| Error::Layer { layer: layer.digest, source })
     }
 
     /// Whether a table is kept that is one by its head; the rest of it is not read.

@@ -15,13 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PART: u64 = 1 << 20;
 
 /// The most parts that are held at once, of all blobs together.
-pub(crate) const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// Where a part takes longer, several connections bring more than one.
 const SLOW: Duration = Duration::from_millis(40);
 
 /// Begins to read a whole blob: over one connection where that is fast, or where nothing else is known to work.
-pub(crate) async fn read(
+pub(super) async fn read(
     store: &Arc<dyn Store>,
     blob: &Descriptor,
     room: &Arc<Semaphore>,
