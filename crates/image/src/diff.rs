@@ -20,9 +20,9 @@ use futures_util::future::try_join;
 use oci::Manifest;
 use store::Store;
 
-pub use aspect::Aspect;
+pub use aspect::{Aspect, Aspects};
 pub use config::Setting;
-pub use files::{FileChange, How, Listed, State};
+pub use files::{FileChange, How, State};
 pub use layers::{Download, Layers};
 pub use packages::{Manager, PackageChange, Packages};
 pub use privilege::{Privilege, Turn};

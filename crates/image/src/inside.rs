@@ -28,7 +28,7 @@ pub use body::expand;
 pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
 pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
-pub use grep::{End, How, Pattern, PatternError, Seen, Target, targets};
+pub use grep::{End, How, Pattern, PatternError, Seen, Target, Targets};
 pub use index::Indexes;
 use run::Run;
 

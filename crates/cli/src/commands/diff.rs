@@ -1,6 +1,7 @@
 mod document;
 mod text;
 
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use image::Diff;
@@ -89,8 +90,13 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         let document = document::Document::new(&names, &sides, &found, &how, args.stat);
         args.output.print(&context.ui, &document)?;
     } else {
-        let text = if args.stat { text::stat(&found, &how) } else { text::all(&names, &found, &how) };
-        context.ui.print(text.as_bytes())?;
+        let mut out = BufWriter::new(context.ui.writer()?);
+        let written = if args.stat {
+            text::stat(&mut out, &found, &how)
+        } else {
+            text::all(&mut out, &names, &found, &how)
+        };
+        written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
         if let Some(note) = note(&found) {
             context.ui.note(&note);
         }

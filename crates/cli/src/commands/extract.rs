@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::Inside;
 use image::inside::Extracted;
 use indicatif::HumanBytes;
-use layer::{Kind, Table};
+use layer::Kind;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -72,9 +72,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 
 async fn directory(inside: &Inside, path: &[u8], to: &Path) -> Result<Extracted, image::Error> {
     let tocs = inside.tocs().await?;
-    let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
-    let merged = layer::merge(&tables).map_err(image::Error::Merge)?;
-    inside.extract(&merged, path, to).await
+    inside.extract(&tocs, path, to).await
 }
 
 /// What is to be made.

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::Error;
-use image::inside::{self, End, Filter, Glob, How, LayerChoice, Pattern, Seen, Target};
+use image::inside::{End, Filter, Glob, How, LayerChoice, Pattern, Seen, Targets};
 use layer::{Found, Toc};
 use serde::Serialize;
 use tempfile::SpooledTempFile;
@@ -125,7 +125,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
 }
 
 /// The files at and below some paths, or all, that a filter takes.
-fn targets(tocs: &[Arc<Toc>], paths: &[String], filter: &Filter) -> Result<Vec<Target>, Failure> {
+fn targets(tocs: &[Arc<Toc>], paths: &[String], filter: &Filter) -> Result<Targets, Failure> {
     let tables: Vec<_> = tocs.iter().map(|toc| &toc.table).collect();
     let merged = layer::merge(&tables).map_err(Error::Merge)?;
     let mut nodes = Vec::new();
@@ -138,7 +138,7 @@ fn targets(tocs: &[Arc<Toc>], paths: &[String], filter: &Filter) -> Result<Vec<T
             Found::Directory(path) => merged.below(&path),
         });
     }
-    Ok(inside::targets(nodes.into_iter().filter(|node| filter.takes(node))))
+    Ok(Targets::new(tocs, nodes.into_iter().filter(|node| filter.takes(node))))
 }
 
 /// What is printed.
@@ -200,8 +200,8 @@ impl Printer {
         match seen {
             Seen::File(target) => {
                 // An empty one costs nothing: what it held before is gone with it.
-                self.file =
-                    Matches { paths: target.paths.clone(), layer: target.layer, ..Matches::default() };
+                let paths = target.paths().map(<[u8]>::to_vec).collect();
+                self.file = Matches { paths, layer: target.layer, ..Matches::default() };
             }
             Seen::Line { number, text } => return self.line(number, text).map_err(Error::Output),
             Seen::End(end) => {

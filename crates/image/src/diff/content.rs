@@ -15,14 +15,18 @@ use crate::inside::expand;
 /// How many layers are read at once.
 const LAYERS_AT_ONCE: usize = 4;
 
+/// More contents, of all layers together, are read layer by layer: then it is not their number of requests that takes the time, and
+/// half as many are in memory.
+const MANY: usize = 200_000;
+
 /// A file's content, and the layer that it is in: which image's, and which one of it.
-#[derive(Clone, Debug)]
-pub(super) struct Content {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a> {
     pub(super) layer: (usize, usize),
-    pub(super) body: Body,
+    pub(super) body: &'a Body,
 }
 
-impl Content {
+impl Content<'_> {
     /// By what a content is known: where it is.
     fn key(&self) -> ((usize, usize), u64) {
         (self.layer, self.body.offset)
@@ -34,42 +38,62 @@ impl Content {
     }
 }
 
-/// Which of the pairs are different. Each content is read once, those of a layer in the order in which they lie there.
-pub(super) async fn different(pair: &Pair<'_>, pairs: &[(Content, Content)]) -> Result<Vec<bool>, Error> {
-    let mut wanted: HashMap<(usize, usize), HashMap<u64, Body>> = HashMap::new();
-    for content in pairs.iter().flat_map(|(old, new)| [old, new]) {
-        wanted.entry(content.layer).or_default().insert(content.body.offset, content.body.clone());
-    }
-    let hashed = futures_util::stream::iter(wanted).map(|(layer, bodies)| async move {
-        let bodies: Arc<[Body]> = bodies.into_values().collect();
-        let hashes = hashes(pair, layer, Arc::clone(&bodies)).await?;
-        Ok::<_, Error>((layer, bodies, hashes))
-    });
-    let mut known: HashMap<((usize, usize), u64), Option<Digest>> = HashMap::new();
-    let mut hashed = hashed.buffer_unordered(LAYERS_AT_ONCE);
-    while let Some((layer, bodies, hashes)) = hashed.try_next().await? {
-        known.extend(bodies.iter().zip(hashes).map(|(body, hash)| ((layer, body.offset), hash)));
-    }
-    let hash = |content: &Content| known.get(&content.key()).copied().flatten();
-    Ok(pairs.iter().map(|(old, new)| hash(old) != hash(new)).collect())
+/// The contents of a layer, in the order in which they lie there.
+struct Hashed<'a> {
+    bodies: Vec<&'a Body>,
+    hashes: Vec<[u8; 32]>,
 }
 
-async fn hashes(
+/// Which of the pairs are different. Each content is read once, those of a layer in the order in which they lie there.
+pub(super) async fn different<'a>(
+    pair: &Pair<'_>,
+    pairs: impl Iterator<Item = [Content<'a>; 2]> + Clone,
+) -> Result<Vec<bool>, Error> {
+    let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
+    pairs.clone().flatten().for_each(|content| *counts.entry(content.layer).or_default() += 1);
+    let at_once = if counts.values().sum::<usize>() > MANY { 1 } else { LAYERS_AT_ONCE };
+    let room = |(layer, count)| (layer, Vec::with_capacity(count));
+    let mut wanted: HashMap<(usize, usize), Vec<&Body>> = counts.into_iter().map(room).collect();
+    for content in pairs.clone().flatten() {
+        wanted.entry(content.layer).or_default().push(content.body);
+    }
+    // The compiler does not see through a stream that makes them.
+    let hashed: Vec<_> = wanted.into_iter().map(|(layer, bodies)| hashes(pair, layer, bodies)).collect();
+    let hashed = futures_util::stream::iter(hashed).buffer_unordered(at_once);
+    let known: HashMap<(usize, usize), Hashed<'_>> = hashed.try_collect().await?;
+    let hash = |content: Content<'_>| {
+        let Hashed { bodies, hashes } = known.get(&content.layer)?;
+        Some(hashes[bodies.binary_search_by_key(&content.body.offset, |body| body.offset).ok()?])
+    };
+    Ok(pairs.map(|[old, new]| hash(old) != hash(new)).collect())
+}
+
+async fn hashes<'a>(
     pair: &Pair<'_>,
     (side, layer): (usize, usize),
-    bodies: Arc<[Body]>,
-) -> Result<Vec<Option<Digest>>, Error> {
-    let hashes = Arc::new(Mutex::new(vec![None; bodies.len()]));
-    let (filled, list) = (Arc::clone(&hashes), bodies.to_vec());
-    let read = move |index: usize, stored: &mut dyn io::Read| {
-        let mut hashing = Hashing(Algorithm::Sha256.hasher());
-        expand(&bodies[index], stored, &mut hashing).map_err(|source| Error::Body { source })?;
-        // A list is sound whoever panicked over it.
-        filled.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(hashing.0.finish());
-        Ok(())
+    mut bodies: Vec<&'a Body>,
+) -> Result<((usize, usize), Hashed<'a>), Error> {
+    bodies.sort_unstable_by_key(|body| body.offset);
+    bodies.dedup_by_key(|body| body.offset);
+    let wanted: Arc<[Body]> = bodies.iter().map(|body| (*body).clone()).collect();
+    let hashes = Arc::new(Mutex::new(vec![[0; 32]; bodies.len()]));
+    let read = {
+        let (wanted, filled) = (Arc::clone(&wanted), Arc::clone(&hashes));
+        move |index: usize, stored: &mut dyn io::Read| {
+            let mut hashing = Hashing(Algorithm::Sha256.hasher());
+            expand(&wanted[index], stored, &mut hashing).map_err(|source| Error::Body { source })?;
+            let Digest::Sha256(hash) = hashing.0.finish() else {
+                unreachable!("it is the hasher of SHA-256")
+            };
+            // A list is sound whoever panicked over it.
+            filled.lock().unwrap_or_else(PoisonError::into_inner)[index] = hash;
+            Ok(())
+        }
     };
-    pair.sides[side].inside.read(layer, list, read).await?;
-    Ok(std::mem::take(&mut *hashes.lock().unwrap_or_else(PoisonError::into_inner)))
+    // It ends well when all of them have been read.
+    pair.sides[side].inside.read(layer, wanted, read).await?;
+    let hashes = std::mem::take(&mut *hashes.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(((side, layer), Hashed { bodies, hashes }))
 }
 
 struct Hashing(Hasher);

@@ -2,29 +2,107 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use layer::{Above, Entry, Kind, Node, Seen, Toc, is_within, path_order};
 
-use super::aspect::{Aspect, aspects};
+use super::aspect::{Aspect, Aspects, aspects};
 use super::content::{Content, different};
 use super::tables::{Pair, Tables};
 use crate::Error;
 
-/// A path at which the images are different, or may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A path at which the images are different, or may be. There may be millions of them, so they are small.
+#[derive(Clone)]
 pub struct FileChange {
-    /// The path, without `/` at its ends; empty for the root. `DIR/*` for what layers that were not read may have in a directory.
-    pub path: Vec<u8>,
+    /// The path, where it is not that of the entry that is there.
+    #[expect(clippy::box_collection, reason = "a slice's length would be a second word")]
+    path: Option<Box<Vec<u8>>>,
     /// What became of it.
     pub how: How,
-    /// What A has.
-    pub old: State,
-    /// What B has.
-    pub new: State,
     /// In what they are different, where both have something.
-    pub aspects: Vec<Aspect>,
+    pub aspects: Aspects,
+    /// Whether what A and B have is known; then the tables in which it is, if there is something, and where in them.
+    is_read: [bool; 2],
+    tocs: [Option<Arc<Toc>>; 2],
+    entries: [u32; 2],
+}
+
+impl FileChange {
+    /// What is seen in images with these tables, of which the nodes are.
+    fn new(
+        path: &[u8],
+        how: How,
+        seen: [Seen<'_, '_>; 2],
+        aspects: Aspects,
+        tocs: &[Vec<Arc<Toc>>; 2],
+    ) -> Self {
+        let mut change =
+            Self { path: None, how, aspects, is_read: [true; 2], tocs: [None, None], entries: [0; 2] };
+        for side in 0..2 {
+            match seen[side] {
+                Seen::Node(node) => {
+                    let toc = &tocs[side][node.layer()];
+                    let entry = toc.table.entries.element_offset(node.entry);
+                    // Merging counts them in 32 bits.
+                    if let Some(entry) = entry.and_then(|entry| entry.try_into().ok()) {
+                        change.entries[side] = entry;
+                        change.tocs[side] = Some(Arc::clone(toc));
+                    }
+                }
+                Seen::Gone => {}
+                Seen::Below => change.is_read[side] = false,
+            }
+        }
+        if change.named().is_none_or(|entry| *entry.path != *path) {
+            change.path = Some(Box::new(path.to_vec()));
+        }
+        change
+    }
+
+    /// The path, without `/` at its ends; empty for the root. `DIR/*` for what layers that were not read may have in a directory.
+    pub fn path(&self) -> &[u8] {
+        // Without an entry it has one of its own.
+        match &self.path {
+            Some(path) => path,
+            None => self.named().map_or(&[], |entry| &entry.path),
+        }
+    }
+
+    /// What A has.
+    pub fn old(&self) -> State<'_> {
+        self.state(0)
+    }
+
+    /// What B has.
+    pub fn current(&self) -> State<'_> {
+        self.state(1)
+    }
+
+    fn state(&self, side: usize) -> State<'_> {
+        match &self.tocs[side] {
+            // The number was found there.
+            Some(toc) => State::There(&toc.table.entries[self.entries[side] as usize]),
+            None if self.is_read[side] => State::Absent,
+            None => State::Unread,
+        }
+    }
+
+    /// The entry that the path may be of.
+    fn named(&self) -> Option<&Entry> {
+        self.state(1).entry().or(self.state(0).entry())
+    }
+}
+
+impl fmt::Debug for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileChange")
+            .field("path", &self.path().escape_ascii().to_string())
+            .field("how", &self.how)
+            .field("old", &self.old())
+            .field("new", &self.current())
+            .field("aspects", &self.aspects)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of a file.
@@ -53,64 +131,19 @@ impl How {
 }
 
 /// What an image has at a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State<'a> {
     /// This; a hard link only where it leads to what was not read.
-    There(Listed),
+    There(&'a Entry),
     /// Nothing.
     Absent,
     /// What the layers have that were not read, if they have anything.
     Unread,
 }
 
-/// An entry, where it is in its table: of a large image there are many.
-#[derive(Clone)]
-pub struct Listed {
-    toc: Arc<Toc>,
-    index: usize,
-}
-
-impl Deref for Listed {
-    type Target = Entry;
-
-    fn deref(&self) -> &Entry {
-        &self.toc.table.entries[self.index]
-    }
-}
-
-impl PartialEq for Listed {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Listed {}
-
-impl fmt::Debug for Listed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl State {
-    /// What is seen in an image with these tables, of which the nodes are.
-    fn of(seen: Seen<'_, '_>, tocs: &[Arc<Toc>]) -> Self {
-        match seen {
-            Seen::Node(node) => {
-                let toc = &tocs[node.layer()];
-                match toc.table.entries.element_offset(node.entry) {
-                    Some(index) => Self::There(Listed { toc: Arc::clone(toc), index }),
-                    // Nodes are of these tables.
-                    None => Self::Unread,
-                }
-            }
-            Seen::Gone => Self::Absent,
-            Seen::Below => Self::Unread,
-        }
-    }
-
+impl<'a> State<'a> {
     /// The entry, if there is one.
-    pub fn entry(&self) -> Option<&Entry> {
+    pub fn entry(self) -> Option<&'a Entry> {
         match self {
             Self::There(entry) => Some(entry),
             _ => None,
@@ -119,9 +152,14 @@ impl State {
 }
 
 /// Where the content of a node is; `None` if it is no file.
-pub(super) fn content(pair: &Pair<'_>, side: usize, first: usize, node: &Node<'_>) -> Option<Content> {
+pub(super) fn content<'a>(
+    pair: &Pair<'_>,
+    side: usize,
+    first: usize,
+    node: &Node<'a>,
+) -> Option<Content<'a>> {
     let Kind::File(body) = &node.entry.kind else { return None };
-    Some(Content { layer: pair.source(side, first + node.layer()), body: body.clone() })
+    Some(Content { layer: pair.source(side, first + node.layer()), body })
 }
 
 /// Compares what is in and below some paths, or all.
@@ -134,10 +172,12 @@ pub(super) async fn changes(
 ) -> Result<Vec<FileChange>, Error> {
     let one_sided = |path: &[u8], old, new| one_sided(path, [old, new], tocs);
     let changed = |old, new, aspects| changed(old, new, aspects, tocs);
-    let mut found = Vec::new();
-    // Paths that have the same header, or another, and contents that have to be read.
-    let (mut paths, mut contents) = (Vec::new(), Vec::new());
-    for old in a.merged.nodes.iter().filter(|node| is_wanted(node.path(), below)) {
+    let (olds, news) = (&a.merged.nodes, &b.merged.nodes);
+    // Room that is not needed costs no memory, but lists that grow leave holes in it.
+    let mut found = Vec::with_capacity(olds.len().saturating_add(news.len()));
+    // Files of both whose contents have to be read.
+    let mut unread: Vec<(&Node<'_>, &Node<'_>)> = Vec::with_capacity(olds.len().min(news.len()));
+    for old in olds.iter().filter(|node| is_wanted(node.path(), below)) {
         let seen = b.at(old.path());
         let Seen::Node(new) = seen else {
             found.push(one_sided(old.path(), Seen::Node(old), seen));
@@ -149,12 +189,11 @@ pub(super) async fn changes(
         }
         let mut aspects = aspects(old.entry, new.entry, ignores_times);
         match (content(pair, 0, *first, old), content(pair, 1, *first, new)) {
-            (Some(was), Some(is)) if !aspects.contains(&Aspect::Content) && !was.is(&is) => {
+            (Some(was), Some(is)) if !aspects.contains(Aspect::Content) && !was.is(&is) => {
                 if pair.is_one_file(was.layer, is.layer) {
-                    aspects.push(Aspect::Content);
+                    aspects.insert(Aspect::Content);
                 } else {
-                    paths.push((old, new, aspects));
-                    contents.push((was, is));
+                    unread.push((old, new));
                     continue;
                 }
             }
@@ -162,7 +201,7 @@ pub(super) async fn changes(
         }
         found.extend(changed(old, new, aspects));
     }
-    for new in b.merged.nodes.iter().filter(|node| is_wanted(node.path(), below)) {
+    for new in news.iter().filter(|node| is_wanted(node.path(), below)) {
         let seen = a.at(new.path());
         if !matches!(seen, Seen::Node(_)) {
             found.push(one_sided(new.path(), seen, Seen::Node(new)));
@@ -174,15 +213,18 @@ pub(super) async fn changes(
             found.push(one_sided(path, old, new));
         }
     }
-    let different = different(pair, &contents).await?;
-    for ((old, new, mut aspects), differs) in paths.into_iter().zip(different) {
+    let contents = unread
+        .iter()
+        .filter_map(|(old, new)| Some([content(pair, 0, *first, old)?, content(pair, 1, *first, new)?]));
+    let different = different(pair, contents).await?;
+    for ((old, new), differs) in unread.into_iter().zip(different) {
+        let mut aspects = aspects(old.entry, new.entry, ignores_times);
         if differs {
-            aspects.push(Aspect::Content);
-            aspects.sort();
+            aspects.insert(Aspect::Content);
         }
         found.extend(changed(old, new, aspects));
     }
-    found.sort_by(|a, b| path_order(&a.path, &b.path));
+    found.sort_by(|a, b| path_order(a.path(), b.path()));
     Ok(found)
 }
 
@@ -197,27 +239,20 @@ fn is_wanted(path: &[u8], below: Option<&[Vec<u8>]>) -> bool {
 fn changed(
     old: &Node<'_>,
     new: &Node<'_>,
-    aspects: Vec<Aspect>,
+    aspects: Aspects,
     tocs: &[Vec<Arc<Toc>>; 2],
 ) -> Option<FileChange> {
-    let change = |aspects| FileChange {
-        path: old.path().to_vec(),
-        how: How::Changed,
-        old: State::of(Seen::Node(old), &tocs[0]),
-        new: State::of(Seen::Node(new), &tocs[1]),
-        aspects,
-    };
-    (!aspects.is_empty()).then(|| change(aspects))
+    let seen = [Seen::Node(old), Seen::Node(new)];
+    (!aspects.is_empty()).then(|| FileChange::new(old.path(), How::Changed, seen, aspects, tocs))
 }
 
-fn one_sided(path: &[u8], [old, new]: [Seen<'_, '_>; 2], tocs: &[Vec<Arc<Toc>>; 2]) -> FileChange {
-    let how = match (&old, &new) {
-        (Seen::Gone, Seen::Node(_)) => How::Added,
-        (Seen::Node(_), Seen::Gone) => How::Removed,
+fn one_sided(path: &[u8], seen: [Seen<'_, '_>; 2], tocs: &[Vec<Arc<Toc>>; 2]) -> FileChange {
+    let how = match seen {
+        [Seen::Gone, Seen::Node(_)] => How::Added,
+        [Seen::Node(_), Seen::Gone] => How::Removed,
         _ => How::Unclear,
     };
-    let (old, new) = (State::of(old, &tocs[0]), State::of(new, &tocs[1]));
-    FileChange { path: path.to_vec(), how, old, new, aspects: Vec::new() }
+    FileChange::new(path, how, seen, Aspects::default(), tocs)
 }
 
 /// Where one image hides what layers that were not read may have, and the other does not.

@@ -58,8 +58,8 @@ pub(super) struct Package {
 }
 
 /// A list of an image.
-enum List {
-    File(Content),
+enum List<'a> {
+    File(Content<'a>),
     None,
     /// It may be in layers that were not read.
     Unread,
@@ -128,7 +128,7 @@ pub(super) async fn changes(
                         if let List::File(content) = list {
                             is_clear &= content.body.size <= LIMIT;
                             // Two names may lead to one list.
-                            if !side.iter().any(|known: &Content| known.is(&content)) {
+                            if !side.iter().any(|known: &Content<'_>| known.is(&content)) {
                                 side.push(content);
                             }
                         }
@@ -161,7 +161,7 @@ fn singles(view: &Above<'_>) -> Vec<Vec<u8>> {
     nodes.map(|node| [SINGLE, &node.path()[directory.len()..]].concat()).collect()
 }
 
-fn list(pair: &Pair<'_>, side: usize, first: usize, view: &Above<'_>, path: &[u8]) -> List {
+fn list<'a>(pair: &Pair<'_>, side: usize, first: usize, view: &Above<'a>, path: &[u8]) -> List<'a> {
     let seen = match view.merged.find(path, true) {
         Ok(Found::Node(index)) => Seen::Node(&view.merged.nodes[index]),
         _ => view.at(path),
@@ -178,11 +178,11 @@ fn list(pair: &Pair<'_>, side: usize, first: usize, view: &Above<'_>, path: &[u8
     }
 }
 
-async fn read(pair: &Pair<'_>, manager: Manager, lists: Vec<Content>) -> Result<Vec<Package>, Error> {
+async fn read(pair: &Pair<'_>, manager: Manager, lists: Vec<Content<'_>>) -> Result<Vec<Package>, Error> {
     let mut packages = Vec::new();
     let mut layers: BTreeMap<(usize, usize), Vec<layer::Body>> = BTreeMap::new();
     for list in lists {
-        layers.entry(list.layer).or_default().push(list.body);
+        layers.entry(list.layer).or_default().push(list.body.clone());
     }
     for ((side, layer), bodies) in layers {
         let found = Arc::new(Mutex::new(BTreeMap::new()));

@@ -76,12 +76,12 @@ impl FileChange {
     }
 
     fn turn(&self, privilege: Privilege) -> Option<Turn> {
-        let of = |state: &State| match state {
+        let of = |state: State<'_>| match state {
             State::There(entry) => Some(privilege.of(entry).map(<[u8]>::to_vec)),
             State::Absent => Some(None),
             State::Unread => None,
         };
-        match (of(&self.old), of(&self.new)) {
+        match (of(self.old()), of(self.current())) {
             (Some(None), Some(Some(_))) => Some(Turn::Gained),
             (Some(Some(_)), Some(None)) => Some(Turn::Lost),
             (Some(Some(old)), Some(Some(new))) => (old != new).then_some(Turn::Changed),

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use layer::{Body, Kind, Merged, Metadata, Node, Time};
+use layer::{Body, Kind, Metadata, Node, Table, Time, Toc};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 use super::{Inside, Spot, expand};
@@ -31,14 +31,18 @@ pub struct Extracted {
     pub left_out: usize,
 }
 
-/// Files of a layer whose contents are to come.
-#[derive(Default)]
+/// Files of a layer whose contents are to come. There may be millions, so they are where their table is.
 struct Pending {
-    bodies: Vec<Body>,
-    /// Where they go, below what is being made, behind each other.
-    paths: Vec<u8>,
-    /// Where the path of each ends, and what it gets when it is there.
-    places: Vec<(usize, Finish)>,
+    toc: Arc<Toc>,
+    files: Vec<Listed>,
+}
+
+/// A file of a layer's table.
+struct Listed {
+    entry: u32,
+    /// Its path, if it is not the entry's own.
+    #[expect(clippy::box_collection, reason = "a slice's length would be a second word")]
+    path: Option<Box<Vec<u8>>>,
 }
 
 /// What a file or directory gets at the end.
@@ -49,17 +53,20 @@ struct Finish {
 }
 
 impl Inside {
-    /// Writes what is at `path` of the merged file system (clean, without symbolic links), and all below it, to `to`, which must not be
+    /// Writes what is at `path` of the merged file system of these tables, bottom first (the path clean, without symbolic links), and all below it, to `to`, which must not be
     /// there yet. Modes but for set-user-ID, set-group-ID and sticky bits, and times, are kept; owners are not; devices and pipes are
     /// left out. Nothing is written through a link: directories are those that this makes.
     ///
     /// `to` is whole when this returns; after an error it is for the caller to remove.
     ///
     /// # Errors
-    /// [`Error::Extract`], and those of [`read`](Self::read).
-    pub async fn extract(&self, merged: &Merged<'_>, path: &[u8], to: &Path) -> Result<Extracted, Error> {
+    /// [`Error::Merge`], [`Error::Extract`], and those of [`read`](Self::read).
+    pub async fn extract(&self, tocs: &[Arc<Toc>], path: &[u8], to: &Path) -> Result<Extracted, Error> {
+        let tables: Vec<&Table> = tocs.iter().map(|toc| &toc.table).collect();
+        let merged = layer::merge(&tables).map_err(Error::Merge)?;
         let mut extracted = Extracted::default();
-        let mut pending: HashMap<usize, Pending> = HashMap::new();
+        let mut pending: Vec<Pending> =
+            tocs.iter().map(|toc| Pending { toc: Arc::clone(toc), files: Vec::new() }).collect();
         // The first of several names, and the others, which follow when it has its content.
         let mut firsts: HashMap<usize, PathBuf> = HashMap::new();
         let mut hard: Vec<(PathBuf, PathBuf)> = Vec::new();
@@ -96,17 +103,13 @@ impl Inside {
                         firsts.insert(place, own);
                     }
                     extracted.bytes += body.size;
-                    pending.entry(node.layer()).or_default().add(
-                        relative(path, node.path()),
-                        body,
-                        &node.entry.metadata,
-                    );
+                    pending[node.layer()].add(node);
                 }
                 _ => extracted.left_out += 1,
             }
         }
-        for (layer, files) in pending {
-            self.write(layer, files, to).await?;
+        for (layer, files) in pending.into_iter().enumerate() {
+            self.write(layer, files, path, to).await?;
         }
         for (first, other) in hard {
             fs::hard_link(&first, &other).map_err(|error| failed(&other, error))?;
@@ -128,35 +131,52 @@ impl Inside {
         let (Kind::File(body), Some(layer)) = (&spot.entry.kind, spot.layer) else {
             return Err(Error::NotAFile(String::from_utf8_lossy(&spot.path).into_owned()));
         };
-        let mut pending = Pending::default();
-        pending.add(b"", body, &spot.entry.metadata);
-        self.write(layer, pending, to).await?;
+        let (to, own, end) = (to.to_owned(), body.clone(), Finish::of(&spot.entry.metadata));
+        self.read(layer, [body.clone()], move |_, stored| write(&to, &own, stored, end)).await?;
         Ok(Extracted { files: 1, bytes: body.size, ..Extracted::default() })
     }
 
-    async fn write(&self, layer: usize, files: Pending, to: &Path) -> Result<(), Error> {
-        let Pending { bodies, paths, places } = files;
-        let (bodies, to): (Arc<[Body]>, _) = (bodies.into(), to.to_owned());
-        self.read(layer, Arc::clone(&bodies), move |index, stored| {
-            let (stop, end) = &places[index];
-            let start = index.checked_sub(1).map_or(0, |last| places[last].0);
-            let path = &destination(&to, &paths[start..*stop]);
-            // It may be there from an attempt that went wrong.
-            let _ = fs::remove_file(path);
-            let file = File::options().write(true).create_new(true).mode(0o600).open(path);
-            let mut file = file.map_err(|error| failed(path, error))?;
-            expand(&bodies[index], stored, &mut file).map_err(|error| failed(path, error))?;
-            end.finish(&file).map_err(|error| failed(path, error))
+    /// The contents of files of a layer, below `top` in the image and `to` here.
+    async fn write(&self, layer: usize, pending: Pending, top: &[u8], to: &Path) -> Result<(), Error> {
+        if pending.files.is_empty() {
+            return Ok(());
+        }
+        let bodies: Arc<[Body]> = (0..pending.files.len()).map(|file| pending.get(file).1.clone()).collect();
+        let (top, to) = (top.to_owned(), to.to_owned());
+        self.read(layer, bodies, move |index, stored| {
+            let (path, body, end) = pending.get(index);
+            write(&destination(&to, relative(&top, path)), body, stored, end)
         })
         .await
     }
 }
 
+/// Writes one file.
+fn write(path: &Path, body: &Body, stored: &mut dyn Read, end: Finish) -> Result<(), Error> {
+    // It may be there from an attempt that went wrong.
+    let _ = fs::remove_file(path);
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| failed(path, error))?;
+    expand(body, stored, &mut file).map_err(|error| failed(path, error))?;
+    end.finish(&file).map_err(|error| failed(path, error))
+}
+
 impl Pending {
-    fn add(&mut self, rest: &[u8], body: &Body, metadata: &Metadata) {
-        self.bodies.push(body.clone());
-        self.paths.extend(rest);
-        self.places.push((self.paths.len(), Finish::of(metadata)));
+    /// Notes a file of what this table and others were merged to.
+    fn add(&mut self, node: &Node<'_>) {
+        let entries = &self.toc.table.entries;
+        // The entry is one of them, and no table has more of them: merging counts them in 32 bits.
+        let entry = entries.element_offset(node.entry).and_then(|entry| entry.try_into().ok());
+        let path = (*node.path() != *node.entry.path).then(|| Box::new(node.path().to_vec()));
+        self.files.extend(entry.map(|entry| Listed { entry, path }));
+    }
+
+    /// Path in the image, content, and what it gets when it is there.
+    fn get(&self, index: usize) -> (&[u8], &Body, Finish) {
+        let Listed { entry, path } = &self.files[index];
+        let entry = &self.toc.table.entries[*entry as usize];
+        let Kind::File(body) = &entry.kind else { unreachable!("only files are noted") };
+        (path.as_ref().map_or(&entry.path, |path| path), body, Finish::of(&entry.metadata))
     }
 }
 

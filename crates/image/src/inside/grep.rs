@@ -1,13 +1,13 @@
 //! Lines that match a pattern, in the files of an image.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
-use layer::{Body, Kind, Node};
+use layer::{Body, Kind, Node, Toc};
 
 use super::Inside;
 use super::body::Expanded;
@@ -50,22 +50,47 @@ pub struct PatternError {
     pub problem: String,
 }
 
+/// Files to search, each once, in the order of the layers. There may be millions of them, so they are where their tables are.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    tocs: Vec<Arc<Toc>>,
+    files: Vec<Listed>,
+}
+
+/// A file of a layer's table.
+#[derive(Clone, Debug)]
+struct Listed {
+    layer: u32,
+    entry: u32,
+    /// Its paths, if it has others than the entry's own.
+    #[expect(clippy::box_collection, reason = "a slice's length would be a second word")]
+    names: Option<Box<Vec<Box<[u8]>>>>,
+}
+
 /// A file to search, with its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
     /// The layer that its content is in, counted from the bottom, from zero.
     pub layer: usize,
     /// Where in it.
-    pub body: Body,
+    pub body: &'a Body,
+    own: &'a [u8],
+    names: &'a [Box<[u8]>],
+}
+
+impl<'a> Target<'a> {
     /// Its paths, without `/` in front: several where there are hard links.
-    pub paths: Vec<Vec<u8>>,
+    pub fn paths(&self) -> impl Iterator<Item = &'a [u8]> {
+        let own = self.names.is_empty().then_some(self.own);
+        own.into_iter().chain(self.names.iter().map(|name| &**name))
+    }
 }
 
 /// What is seen while files are searched.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
     /// A file begins. If one comes a second time, what was seen of it before does not count.
-    File(&'a Target),
+    File(Target<'a>),
     /// A line that matches.
     Line {
         /// Its number, from 1.
@@ -110,14 +135,14 @@ impl Pattern {
     fn search(
         &self,
         searcher: &mut Searcher,
-        target: &Target,
+        target: Target<'_>,
         (stored, head, is_proven): (&mut dyn Read, &mut Vec<u8>, bool),
         seen: &mut dyn FnMut(Seen<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         if seen(Seen::File(target))?.is_break() {
             return seen(Seen::End(End::Whole)).map(drop);
         }
-        let reader = Expanded::new(&target.body, &mut *stored);
+        let reader = Expanded::new(target.body, &mut *stored);
         let mut reader = Watched { reader, at: 0, takes_nul: self.binary, nul: None, failed: false };
         head.clear();
         (&mut reader).take(HEAD).read_to_end(head).map_err(|source| Error::Body { source })?;
@@ -155,30 +180,60 @@ fn one_line(message: &str) -> String {
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-/// The files among nodes of a merged file system, each once, in the order of the layers.
-pub fn targets<'a>(nodes: impl IntoIterator<Item = &'a Node<'a>>) -> Vec<Target> {
-    let files = nodes.into_iter().filter_map(|node| match &node.entry.kind {
-        Kind::File(body) => Some((node, body)),
-        _ => None,
-    });
-    let mut files: Vec<_> = files.collect();
-    // Two entries of one layer have no content in the same place; what is empty may have any. Names stay in their order.
-    files.sort_by_key(|(node, body)| (node.layer(), body.offset, std::ptr::from_ref(*body)));
-    let mut targets: Vec<Target> = Vec::new();
-    let mut last = None;
-    for (node, body) in files {
-        let own = Some((node.layer(), std::ptr::from_ref(body)));
-        match targets.last_mut().filter(|_| last == own) {
-            Some(target) if target.paths.iter().any(|path| **path == *node.path()) => {}
-            Some(target) => target.paths.push(node.path().to_vec()),
-            None => {
-                let paths = vec![node.path().to_vec()];
-                targets.push(Target { layer: node.layer(), body: body.clone(), paths });
-            }
+impl Targets {
+    /// The files among nodes of what these tables, bottom first, make when merged. What is of other tables is left out.
+    pub fn new<'a>(tocs: &[Arc<Toc>], nodes: impl IntoIterator<Item = &'a Node<'a>>) -> Self {
+        let mut files: Vec<_> =
+            nodes.into_iter().filter(|node| matches!(node.entry.kind, Kind::File(_))).collect();
+        // Two entries of one layer have no content in the same place; what is empty may have any. Names stay in their order.
+        files.sort_unstable_by_key(|node| {
+            (node.layer(), offset(node), ptr::from_ref(node.entry), ptr::from_ref(*node))
+        });
+        files.dedup_by_key(|node| ptr::from_ref(*node));
+        let mut targets = Vec::with_capacity(files.len());
+        for names in files.chunk_by(|one, next| ptr::eq(one.entry, next.entry)) {
+            let first = names[0];
+            let is_own = |node: &Node<'_>| *node.path() == *node.entry.path;
+            let entries = tocs.get(first.layer()).map(|toc| &toc.table.entries);
+            let entry = entries.and_then(|entries| entries.element_offset(first.entry));
+            let (Some(Ok(entry)), Ok(layer)) = (entry.map(u32::try_from), first.layer().try_into()) else {
+                continue;
+            };
+            let names = (names.len() > 1 || !is_own(first))
+                .then(|| Box::new(names.iter().map(|node| node.path().into()).collect()));
+            targets.push(Listed { layer, entry, names });
         }
-        last = own;
+        Self { tocs: tocs.to_vec(), files: targets }
     }
-    targets
+
+    /// Where those of one layer after the other are.
+    fn layers(&self) -> Vec<(usize, Range<usize>)> {
+        let mut end = 0;
+        let layers = self.files.chunk_by(|one, next| one.layer == next.layer);
+        let ranges = layers.map(|files| {
+            let start = end;
+            end += files.len();
+            (files[0].layer as usize, start..end)
+        });
+        ranges.collect()
+    }
+
+    fn get(&self, index: usize) -> Target<'_> {
+        let Listed { layer, entry, names } = &self.files[index];
+        // They were found there.
+        let entry = &self.tocs[*layer as usize].table.entries[*entry as usize];
+        let Kind::File(body) = &entry.kind else { unreachable!("only files are listed") };
+        let names = names.as_ref().map_or(&[][..], |names| names);
+        Target { layer: *layer as usize, body, own: &entry.path, names }
+    }
+}
+
+/// Where the content of a file begins.
+fn offset(node: &Node<'_>) -> u64 {
+    match &node.entry.kind {
+        Kind::File(body) => body.offset,
+        _ => 0,
+    }
 }
 
 impl Inside {
@@ -194,23 +249,21 @@ impl Inside {
     pub async fn grep(
         &self,
         pattern: &Pattern,
-        targets: Vec<Target>,
+        targets: Targets,
         seen: impl FnMut(Seen<'_>) -> Result<ControlFlow<()>, Error> + Send + 'static,
     ) -> Result<(), Error> {
         let seen = Arc::new(Mutex::new(seen));
-        let mut layers: BTreeMap<usize, Vec<Target>> = BTreeMap::new();
-        for target in targets {
-            layers.entry(target.layer).or_default().push(target);
-        }
-        for (layer, targets) in layers {
-            let bodies: Vec<_> = targets.iter().map(|target| target.body.clone()).collect();
-            let (pattern, seen) = (pattern.clone(), Arc::clone(&seen));
+        let targets = Arc::new(targets);
+        for (layer, files) in targets.layers() {
+            let bodies: Arc<[Body]> = files.clone().map(|file| targets.get(file).body.clone()).collect();
+            let (pattern, seen, targets) = (pattern.clone(), Arc::clone(&seen), Arc::clone(&targets));
             let (mut searcher, mut head) = (searcher(), Vec::new());
             let is_proven = self.toc(layer).await?.proves_compressed();
             let read = move |index: usize, stored: &mut dyn Read| {
+                let target = targets.get(files.start + index);
                 // Whoever panicked with it ends the whole search.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                pattern.search(&mut searcher, &targets[index], (stored, &mut head, is_proven), &mut *seen)
+                pattern.search(&mut searcher, target, (stored, &mut head, is_proven), &mut *seen)
             };
             self.read(layer, bodies, read).await?;
         }
@@ -274,7 +327,7 @@ impl Sink for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use layer::{Entry, Extent, Metadata, Sparse, Table, merge};
+    use layer::{Entry, Extent, Metadata, Sparse, merge};
 
     use super::*;
 
@@ -286,17 +339,17 @@ mod tests {
         Body::whole(offset, size)
     }
 
-    fn target(body: Body) -> Target {
-        Target { layer: 0, body, paths: vec![b"a".to_vec()] }
+    fn target(body: &Body) -> Target<'_> {
+        Target { layer: 0, body, own: b"a", names: &[] }
     }
 
     /// The lines that are found, up to `most`, and how it ended.
-    fn search(pattern: &Pattern, target: &Target, stored: &[u8], most: usize) -> (Vec<String>, Option<End>) {
+    fn search(pattern: &Pattern, body: &Body, stored: &[u8], most: usize) -> (Vec<String>, Option<End>) {
         let (mut lines, mut end) = (Vec::new(), None);
         pattern
-            .search(&mut searcher(), target, (&mut &*stored, &mut Vec::new(), true), &mut |seen| {
+            .search(&mut searcher(), target(body), (&mut &*stored, &mut Vec::new(), true), &mut |seen| {
                 match seen {
-                    Seen::File(file) => assert_eq!(file, target),
+                    Seen::File(file) => assert_eq!(file, target(body)),
                     Seen::Line { number, text } => {
                         lines.push(format!("{number}:{}", text.escape_ascii()));
                     }
@@ -309,7 +362,7 @@ mod tests {
     }
 
     fn found(text: &str, how: How, stored: &[u8]) -> Vec<String> {
-        search(&pattern(text, how), &target(body(0, stored.len() as u64)), stored, 99).0
+        search(&pattern(text, how), &body(0, stored.len() as u64), stored, 99).0
     }
 
     #[test]
@@ -341,12 +394,12 @@ mod tests {
         let one = pattern("one", How::default());
         let all = pattern("one", How { binary: true, ..How::default() });
         let binary = b"one\n\0\none\n";
-        let file = target(body(0, binary.len() as u64));
+        let file = body(0, binary.len() as u64);
         assert_eq!(search(&one, &file, binary, 9), (vec![], Some(End::Binary)));
         assert_eq!(search(&all, &file, binary, 9).0, ["1:one", "3:one"]);
 
         let late = [&b"one\n".repeat(20_000)[..], b"o\0\none\n"].concat();
-        let file = target(body(0, late.len() as u64));
+        let file = body(0, late.len() as u64);
         let (lines, end) = search(&one, &file, &late, usize::MAX);
         assert_eq!((lines.len(), end), (20_000, Some(End::Nul(80_001))));
         assert_eq!(search(&one, &file, &late, 2), (vec!["1:one".into(), "2:one".into()], Some(End::Whole)));
@@ -354,7 +407,7 @@ mod tests {
         // The holes of a sparse file are NULs.
         let extents = [Extent { offset: 0, length: 4 }, Extent { offset: 8, length: 4 }];
         let sparse = Sparse { stored: 8, extents: extents.into() };
-        let file = target(Body { offset: 0, size: 12, sparse: Some(Box::new(sparse)) });
+        let file = Body { offset: 0, size: 12, sparse: Some(Box::new(sparse)) };
         assert_eq!(search(&one, &file, b"one\none\n", 9), (vec![], Some(End::Binary)));
         assert_eq!(search(&all, &file, b"one\none\n", 9).0, ["1:one", "2:\\x00\\x00\\x00\\x00one"]);
     }
@@ -362,7 +415,7 @@ mod tests {
     #[test]
     fn long_lines_do_not_fill_the_memory() {
         let text = [&b"one\n"[..], &vec![b'x'; LONG + 1], b"one\n"].concat();
-        let file = target(body(0, text.len() as u64));
+        let file = body(0, text.len() as u64);
         let (lines, end) = search(&pattern("one", How::default()), &file, &text, 9);
         assert_eq!((lines, end), (vec!["1:one".to_owned()], Some(End::LongLine)));
     }
@@ -373,7 +426,7 @@ mod tests {
         let searcher = &mut searcher();
         let short = one.search(
             searcher,
-            &target(body(0, 9)),
+            target(&body(0, 9)),
             (&mut &b"one\n"[..], &mut Vec::new(), true),
             &mut |_| Ok(ControlFlow::Continue(())),
         );
@@ -381,7 +434,7 @@ mod tests {
         let large = b"one\n".repeat(20_000);
         let short = one.search(
             searcher,
-            &target(body(0, large.len() as u64 + 1)),
+            target(&body(0, large.len() as u64 + 1)),
             (&mut &large[..], &mut Vec::new(), true),
             &mut |seen| {
                 assert!(!matches!(seen, Seen::End(_)));
@@ -391,7 +444,7 @@ mod tests {
         assert!(matches!(short, Err(Error::Body { .. })), "{short:?}");
         let output = one.search(
             searcher,
-            &target(body(0, 4)),
+            target(&body(0, 4)),
             (&mut &b"one\n"[..], &mut Vec::new(), true),
             &mut |seen| match seen {
                 Seen::Line { .. } => Err(Error::Output(io::ErrorKind::BrokenPipe.into())),
@@ -406,14 +459,18 @@ mod tests {
         let entry =
             |path: &str, kind| Entry { path: path.as_bytes().into(), kind, metadata: Metadata::new(0o644) };
         let file = |path, offset| entry(path, Kind::File(body(offset, 1)));
-        let layer = |entries| Table { entries, ..Table::default() };
+        let toc = |entries| {
+            let mut toc = Toc::of_file(b"", 0);
+            toc.table.entries = entries;
+            Arc::new(toc)
+        };
         let lower = [file("c", 512), file("b", 2048), entry("d", Kind::HardLink((*b"b").into()))];
-        let layers = [layer(lower.into()), layer(vec![file("a", 2048)])];
-        let merged = merge(&layers).unwrap();
-        let paths: Vec<_> = targets(merged.nodes.iter().chain(&merged.nodes[3..]))
-            .into_iter()
-            .map(|target| target.paths)
-            .collect();
+        let tocs = [toc(lower.into()), toc(vec![file("a", 2048)])];
+        let tables: Vec<_> = tocs.iter().map(|toc| &toc.table).collect();
+        let merged = merge(&tables).unwrap();
+        let targets = Targets::new(&tocs, merged.nodes.iter().chain(&merged.nodes[3..]));
+        assert_eq!(targets.layers(), [(0, 0..2), (1, 2..3)]);
+        let paths: Vec<_> = (0..3).map(|index| targets.get(index).paths().collect::<Vec<_>>()).collect();
         assert_eq!(paths, [vec![&b"c"[..]], vec![b"b", b"d"], vec![b"a"]]);
     }
 }

@@ -1,7 +1,7 @@
 //! Differences for programs.
 
 use image::Diff;
-use image::diff::{Difference, FileChange, How, Setting, Side, State};
+use image::diff::{Aspect, Difference, FileChange, How, Setting, Side, State};
 use layer::{Entry, Kind};
 use oci::Descriptor;
 use serde::{Serialize, Serializer};
@@ -112,19 +112,19 @@ fn setting(setting: &Setting) -> Value {
 }
 
 fn file(change: &FileChange) -> Value {
-    let aspects: Vec<&str> = change.aspects.iter().map(|aspect| aspect.name()).collect();
+    let aspects: Vec<&str> = change.aspects.iter().map(Aspect::name).collect();
     let rights: Vec<Value> = change
         .privileges()
         .into_iter()
         .map(|(right, turn)| json!({"right": right.name(), "change": turn.name()}))
         .collect();
     let mut file = json!({
-        "path": format!("/{}", shown(&change.path)),
+        "path": format!("/{}", shown(change.path())),
         "change": change.how.name(),
         "in": aspects,
         "rights": rights,
-        "old": state(&change.old),
-        "new": state(&change.new),
+        "old": state(change.old()),
+        "new": state(change.current()),
     });
     if change.how == How::Unclear {
         file["why"] = open_question(change).into();
@@ -132,7 +132,7 @@ fn file(change: &FileChange) -> Value {
     file
 }
 
-fn state(state: &State) -> Value {
+fn state(state: State<'_>) -> Value {
     let Some(Entry { kind, metadata, .. }) = state.entry() else { return Value::Null };
     let mut facts = json!({
         "type": looking::kind(kind),

@@ -1,6 +1,6 @@
 //! Differences for people.
 
-use std::fmt::Write;
+use std::io::{self, Write};
 
 use image::Diff;
 use image::diff::{Aspect, Difference, FileChange, How, PackageChange, Setting, State, Turn};
@@ -11,46 +11,42 @@ use serde_json::Value;
 use crate::looking::{self, shown};
 
 /// All sections that have something, A's and B's full names first; nothing where nothing is different. Files alone are lines alone.
-pub(super) fn all(names: &[String], found: &Difference, how: &Diff) -> String {
-    let mut text = String::new();
+pub(super) fn all(out: &mut dyn Write, names: &[String], found: &Difference, how: &Diff) -> io::Result<()> {
     if how.files_only {
-        found.files.iter().for_each(|change| file(&mut text, change));
-        return text;
+        return found.files.iter().try_for_each(|change| file(out, change));
     }
     if found.is_empty() && found.download.total() == 0 {
-        return text;
+        return Ok(());
     }
     for (side, name) in ["A", "B"].iter().zip(names) {
-        line(&mut text, format_args!("{side} {name}"));
+        writeln!(out, "{side} {name}")?;
     }
-    section(&mut text, "Config", &found.config, setting);
-    layers(&mut text, found);
-    section(&mut text, "Files", &found.files, file);
+    section(out, "Config", &found.config, setting)?;
+    layers(out, found)?;
+    section(out, "Files", &found.files, file)?;
     let rights: Vec<_> = found.files.iter().filter(|change| !change.privileges().is_empty()).collect();
-    section(&mut text, "Rights", &rights, |text, change| rights_of(text, change));
-    section(&mut text, "Packages", &found.packages.changes, package);
-    text
+    section(out, "Rights", &rights, |out, change| rights_of(out, change))?;
+    section(out, "Packages", &found.packages.changes, package)
 }
 
 /// Counts and bytes.
-pub(super) fn stat(found: &Difference, how: &Diff) -> String {
-    let mut text = String::new();
+pub(super) fn stat(out: &mut dyn Write, found: &Difference, how: &Diff) -> io::Result<()> {
     if !how.files_only {
-        line(&mut text, format_args!("config    {} changed", found.config.len()));
+        writeln!(out, "config    {} changed", found.config.len())?;
         let layers = &found.layers;
         let (shared, removed, added) = (layers.shared.len(), layers.removed.len(), layers.added.len());
-        line(&mut text, format_args!("layers    {shared} shared, {removed} removed, {added} added"));
+        writeln!(out, "layers    {shared} shared, {removed} removed, {added} added")?;
         let total = found.download.total();
-        line(&mut text, format_args!("download  {total} bytes ({})", HumanBytes(total)));
+        writeln!(out, "download  {total} bytes ({})", HumanBytes(total))?;
     }
     let [added, removed, changed] = [How::Added, How::Removed, How::Changed].map(|how| count(found, how));
     let unclear = match unclear(found) {
         0 => String::new(),
         count => format!(", {count} unclear"),
     };
-    line(&mut text, format_args!("files     {added} added, {removed} removed, {changed} changed{unclear}"));
+    writeln!(out, "files     {added} added, {removed} removed, {changed} changed{unclear}")?;
     let rights = found.files.iter().map(|change| change.privileges().len()).sum::<usize>();
-    line(&mut text, format_args!("rights    {rights} changed"));
+    writeln!(out, "rights    {rights} changed")?;
     if !how.files_only {
         let count = |wanted: (bool, bool)| {
             let is = |change: &&PackageChange| (change.old.is_some(), change.new.is_some()) == wanted;
@@ -59,12 +55,9 @@ pub(super) fn stat(found: &Difference, how: &Diff) -> String {
         let (added, removed, changed) = (count((false, true)), count((true, false)), count((true, true)));
         let unclear = found.packages.unclear.iter().map(|manager| format!(", {} unclear", manager.name()));
         let unclear: String = unclear.collect();
-        line(
-            &mut text,
-            format_args!("packages  {added} added, {removed} removed, {changed} changed{unclear}"),
-        );
+        writeln!(out, "packages  {added} added, {removed} removed, {changed} changed{unclear}")?;
     }
-    text
+    Ok(())
 }
 
 /// How many files are left open.
@@ -74,7 +67,7 @@ pub(super) fn unclear(found: &Difference) -> usize {
 
 /// What is said of a file that is left open.
 pub(super) fn open_question(change: &FileChange) -> &'static str {
-    match (&change.old, &change.new) {
+    match (change.old(), change.current()) {
         (State::Unread, State::There(_)) => "put by B",
         (State::There(_), State::Unread) => "put by A",
         (State::Unread, _) => "hidden by B",
@@ -87,18 +80,17 @@ fn count(found: &Difference, how: How) -> usize {
     found.files.iter().filter(|change| change.how == how).count()
 }
 
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{line}");
-}
-
-fn section<T>(text: &mut String, title: &str, items: &[T], write: impl Fn(&mut String, &T)) {
-    if !items.is_empty() {
-        line(text, format_args!("\n{title}"));
-        for item in items {
-            write(text, item);
-        }
+fn section<T>(
+    out: &mut dyn Write,
+    title: &str,
+    items: &[T],
+    write: impl Fn(&mut dyn Write, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    if items.is_empty() {
+        return Ok(());
     }
+    writeln!(out, "\n{title}")?;
+    items.iter().try_for_each(|item| write(out, item))
 }
 
 fn mark<T, U>(old: Option<T>, new: Option<U>) -> char {
@@ -114,58 +106,56 @@ fn quoted(value: &Value) -> String {
     shown(value.to_string().as_bytes())
 }
 
-fn setting(text: &mut String, setting: &Setting) {
+fn setting(out: &mut dyn Write, setting: &Setting) -> io::Result<()> {
     let Setting { what, name, old, new } = setting;
     let mark = mark(old.as_ref(), new.as_ref());
     let name =
         name.iter().fold(shown(what.as_bytes()), |what, name| format!("{what} {}", shown(name.as_bytes())));
     let is_set = |value: &Value| *value == Value::Bool(true);
     match (old, new) {
-        (Some(old), Some(new)) => {
-            line(text, format_args!("{mark} {name}: {} → {}", quoted(old), quoted(new)));
-        }
+        (Some(old), Some(new)) => writeln!(out, "{mark} {name}: {} → {}", quoted(old), quoted(new)),
         (Some(value), None) | (None, Some(value)) if !is_set(value) => {
-            line(text, format_args!("{mark} {name}: {}", quoted(value)));
+            writeln!(out, "{mark} {name}: {}", quoted(value))
         }
-        _ => line(text, format_args!("{mark} {name}")),
+        _ => writeln!(out, "{mark} {name}"),
     }
 }
 
-fn layers(text: &mut String, found: &Difference) {
+fn layers(out: &mut dyn Write, found: &Difference) -> io::Result<()> {
     let (layers, download) = (&found.layers, found.download.total());
-    line(text, format_args!("\nLayers"));
+    writeln!(out, "\nLayers")?;
     let bytes = layers.shared.iter().map(|layer| layer.size).sum();
-    line(text, format_args!("  {} shared, {}", layers.shared.len(), HumanBytes(bytes)));
+    writeln!(out, "  {} shared, {}", layers.shared.len(), HumanBytes(bytes))?;
     if layers.moved {
-        line(text, format_args!("~ in another order, or not as often"));
+        writeln!(out, "~ in another order, or not as often")?;
     }
     for (mark, list) in [('-', &layers.removed), ('+', &layers.added)] {
         for layer in list {
-            line(text, format_args!("{mark} {} {}", layer.digest, HumanBytes(layer.size)));
+            writeln!(out, "{mark} {} {}", layer.digest, HumanBytes(layer.size))?;
         }
     }
     let size = HumanBytes(download);
-    line(text, format_args!("  a host that has A downloads {download} bytes for B ({size})"));
+    writeln!(out, "  a host that has A downloads {download} bytes for B ({size})")
 }
 
-fn file(text: &mut String, change: &FileChange) {
-    let path = shown(&change.path);
-    match (change.how, &change.old, &change.new) {
-        (How::Added, _, new) => line(text, format_args!("+ /{path}{}", facts(new))),
-        (How::Removed, old, _) => line(text, format_args!("- /{path}{}", facts(old))),
-        (How::Unclear, ..) => line(text, format_args!("? /{path} {}", open_question(change))),
+fn file(out: &mut dyn Write, change: &FileChange) -> io::Result<()> {
+    let path = shown(change.path());
+    match (change.how, change.old(), change.current()) {
+        (How::Added, _, new) => writeln!(out, "+ /{path}{}", facts(new)),
+        (How::Removed, old, _) => writeln!(out, "- /{path}{}", facts(old)),
+        (How::Unclear, ..) => writeln!(out, "? /{path} {}", open_question(change)),
         (How::Changed, State::There(old), State::There(new)) => {
             let aspects: Vec<String> =
-                change.aspects.iter().map(|aspect| differs(*aspect, old, new)).collect();
-            line(text, format_args!("~ /{path} {}", aspects.join(", ")));
+                change.aspects.iter().map(|aspect| differs(aspect, old, new)).collect();
+            writeln!(out, "~ /{path} {}", aspects.join(", "))
         }
         // What changed is in both.
-        (How::Changed, ..) => {}
+        (How::Changed, ..) => Ok(()),
     }
 }
 
 /// What is at a path that one image has alone.
-fn facts(state: &State) -> String {
+fn facts(state: State<'_>) -> String {
     match state.entry() {
         Some(Entry { kind: Kind::Directory, .. }) => "/".to_owned(),
         Some(Entry { kind: Kind::Symlink(target), .. }) => format!(" -> {}", shown(target)),
@@ -190,8 +180,8 @@ fn differs(aspect: Aspect, old: &Entry, new: &Entry) -> String {
     }
 }
 
-fn rights_of(text: &mut String, change: &FileChange) {
-    let path = shown(&change.path);
+fn rights_of(out: &mut dyn Write, change: &FileChange) -> io::Result<()> {
+    let path = shown(change.path());
     for (right, turn) in change.privileges() {
         let mark = match turn {
             Turn::Gained => '+',
@@ -199,14 +189,15 @@ fn rights_of(text: &mut String, change: &FileChange) {
             Turn::Changed => '~',
             Turn::Unclear => '?',
         };
-        line(text, format_args!("{mark} /{path} {}", right.name()));
+        writeln!(out, "{mark} /{path} {}", right.name())?;
     }
+    Ok(())
 }
 
-fn package(text: &mut String, change: &PackageChange) {
+fn package(out: &mut dyn Write, change: &PackageChange) -> io::Result<()> {
     let PackageChange { manager, name, old, new } = change;
     let mark = mark(old.as_ref(), new.as_ref());
     let versions: Vec<String> =
         [old, new].into_iter().flatten().map(|version| shown(version.as_bytes())).collect();
-    line(text, format_args!("{mark} {} {} {}", manager.name(), shown(name.as_bytes()), versions.join(" → ")));
+    writeln!(out, "{mark} {} {} {}", manager.name(), shown(name.as_bytes()), versions.join(" → "))
 }
