@@ -11,8 +11,11 @@ use crate::journal::{Checkpoints, Entry, Record};
 /// An upload that goes on hashes no more than so many bytes again that the registry has.
 const STEP: u64 = 1 << 20;
 
-/// So many bytes, ...
-const SAVED: u64 = 8 << 20;
+/// An upload that is killed before so many bytes have gone begins anew.
+const FIRST: u64 = 1 << 20;
+
+/// After that so many bytes, ...
+const SAVED: u64 = 4 << 20;
 
 /// ... or what came in such a time, may be missing in the entry of a process that was killed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,19 +27,20 @@ pub(super) struct Trail {
     checkpoints: Checkpoints,
     /// So many bytes the registry has said to have.
     kept: u64,
-    /// How far the entry is, and since when.
-    saved: (u64, Instant),
+    /// How far the content is when the entry is due.
+    due: u64,
+    /// When it was written.
+    saved: Instant,
 }
 
 impl Trail {
     pub(super) fn new(record: Record, checkpoints: Checkpoints) -> Self {
-        Self { record, kept: 0, saved: (checkpoints.last(), Instant::now()), checkpoints }
+        Self { record, kept: 0, due: checkpoints.last() + FIRST, saved: Instant::now(), checkpoints }
     }
 
     /// Notes how far the content is, as often as is worth it.
     pub(super) fn pass(&mut self, verifier: &Verifier, location: &Url) {
-        let (at, since) = self.saved;
-        if verifier.seen() >= at + SAVED || since.elapsed() >= PAUSE {
+        if verifier.seen() >= self.due || self.saved.elapsed() >= PAUSE {
             self.note(verifier, location);
         } else if verifier.seen() >= self.checkpoints.last() + STEP {
             self.mark(verifier);
@@ -47,7 +51,7 @@ impl Trail {
     pub(super) fn note(&mut self, verifier: &Verifier, location: &Url) {
         self.mark(verifier);
         self.record.save(&Entry::new(location.as_str(), self.kept, self.checkpoints.clone()));
-        self.saved = (verifier.seen(), Instant::now());
+        (self.due, self.saved) = (verifier.seen() + SAVED, Instant::now());
     }
 
     fn mark(&mut self, verifier: &Verifier) {

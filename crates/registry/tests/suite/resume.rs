@@ -134,6 +134,29 @@ async fn after_a_sudden_death() {
     assert_eq!(fs::read_dir(found.path()).unwrap().count(), 0);
 }
 
+/// What a process leaves that is killed: the folder as it is in the midst of an upload.
+#[tokio::test]
+async fn an_upload_that_is_killed_early() {
+    let content = noise(SIZE);
+    for (sent, found) in
+        [(500_000, 0..1), (3_000_000, 1_000_000..3_000_001), (9_000_000, 4_500_000..9_000_001)]
+    {
+        let (registry, folder, left) =
+            (FaultRegistry::start(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = store_in(&registry.address(), folder.path());
+        let mut begun = writer(&store, &descriptor(&content)).await.unwrap();
+        pass(&mut *begun, &content[..sent]).await.unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+        }
+        drop(begun);
+        settle(&Client::new(&registry.address()), SESSION).await;
+        let offset = go_on(&store_in(&registry.address(), left.path()), &content).await.unwrap();
+        assert!(found.contains(&offset), "{offset} of {sent}");
+        assert!(has(&registry, &descriptor(&content)));
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_asked_to_know_what_is_kept() {
     let content = noise(SIZE);
