@@ -37,7 +37,7 @@ def one(operation, after, once, keeps_sessions):
     """One kill after so many seconds, the same command again, and what came of it. `once`: what an undisturbed copy
     moves, by side."""
     killed = operation.run(until=after)
-    connections = operation.open()
+    connections = operation.in_flight
     time.sleep(DRAIN)
     before, finished = operation.moved(), operation.finished()
     again = operation.run()

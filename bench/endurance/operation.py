@@ -41,6 +41,7 @@ class Operation:
         self.kinds, self.source, self.serve, self.line, self.gate = KINDS[kind], source, serve, line, gate
         self.links, self.gates = {}, {}
         self.registry = None
+        self.in_flight = 0
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
@@ -70,7 +71,10 @@ class Operation:
         return self._stack.__exit__(*error)
 
     def run(self, until=None, during=None):
-        """Runs the command to its End, or kills it (-9) after `until` seconds. `during()`: called once it runs."""
+        """Runs the command to its End, or kills it (-9) after `until` seconds. `during()`: called once it runs.
+
+        `in_flight` is then how many connections were open at the kill, at most of the two sides.
+        """
         with open(os.path.join(self.directory, "stderr"), "w+b") as errors:
             begin = time.monotonic()
             process = subprocess.Popen(self.command, env=self.environment, stdin=subprocess.DEVNULL,
@@ -80,6 +84,7 @@ class Operation:
                     during()
                 process.wait(TIME_LIMIT if until is None else until)
             except subprocess.TimeoutExpired:
+                self.in_flight = self.open()
                 process.send_signal(signal.SIGKILL)
             finally:
                 if process.poll() is None:
