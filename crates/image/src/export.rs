@@ -12,7 +12,8 @@ use oci::{Descriptor, Digest, ImageManifest, Manifest, View};
 use store::{Event, Observer, Silent, Store};
 
 use crate::Error;
-use crate::feed::{self, fill};
+use crate::feed::{self, fill_in_parts};
+use crate::parts::Room;
 use crate::spool::{Budget, Spooled};
 
 /// How many layers are read and inflated at once.
@@ -97,8 +98,9 @@ pub(crate) async fn spool(
     let bytes = layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
     export.observer.event(&Event::Planned { blobs: layers.len(), bytes, kept: 0 });
     let budget = Arc::new(Budget::new(&export.spool_folder, export.spool_limit, LAYERS_AT_ONCE));
+    let room = Room::default();
     futures_util::stream::iter(layers)
-        .map(|layer| inflate(Arc::clone(export), layer, Arc::clone(&budget), is_tar))
+        .map(|layer| inflate(Arc::clone(export), room.clone(), layer, Arc::clone(&budget), is_tar))
         .buffer_unordered(LAYERS_AT_ONCE)
         .try_collect()
         .await
@@ -107,6 +109,7 @@ pub(crate) async fn spool(
 /// Fetches one layer, and inflates it on a thread of its own.
 async fn inflate(
     export: Arc<Export>,
+    room: Room,
     layer: Descriptor,
     budget: Arc<Budget>,
     is_tar: bool,
@@ -115,7 +118,8 @@ async fn inflate(
     let (digest, shared) = (layer.digest, Arc::clone(&budget));
     let scan = tokio::task::spawn_blocking(move || shared.inflate(digest, feed, is_tar));
     // The digest has the first word: damaged bytes also break whatever is made of them.
-    let filled = fill(&*export.store, &layer, sender, &*export.observer, || budget.has_failed()).await;
+    let place = (&export.store, &room);
+    let filled = fill_in_parts(place, &layer, sender, &*export.observer, || budget.has_failed()).await;
     let scanned = scan.await?;
     filled?;
     Ok((digest, scanned?))

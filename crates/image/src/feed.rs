@@ -1,12 +1,15 @@
 //! A blob's bytes on their way from the network to a thread that inflates them.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{ByteStream, Event, Observer, Store};
 use tokio::sync::mpsc;
+
+use crate::parts::{self, Room};
 
 /// Pieces that may wait for the inflating thread; one is some hundred KiB at most.
 const PIECES: usize = 4;
@@ -34,8 +37,23 @@ pub(crate) async fn fill(
     pour(bytes, blob, sender, observer, is_over).await
 }
 
+/// The same over several connections, where one is slow and there is room.
+pub(crate) async fn fill_in_parts(
+    (store, room): (&Arc<dyn Store>, &Room),
+    blob: &Descriptor,
+    sender: mpsc::Sender<Bytes>,
+    observer: &dyn Observer,
+    is_over: impl Fn() -> bool,
+) -> Result<(), store::Error> {
+    if blob.embedded().is_some() {
+        return fill(&**store, blob, sender, observer, is_over).await;
+    }
+    observer.event(&Event::BlobStarted { blob, kept: 0 });
+    pour(parts::read(store, blob, room).await?, blob, sender, observer, is_over).await
+}
+
 /// The same for what has begun, all of a blob.
-pub(crate) async fn pour(
+async fn pour(
     bytes: ByteStream,
     blob: &Descriptor,
     sender: mpsc::Sender<Bytes>,

@@ -7,7 +7,6 @@ mod fate;
 mod filter;
 mod grep;
 mod index;
-mod parts;
 mod run;
 mod scan;
 mod whole;
@@ -22,7 +21,6 @@ use layer::{Body, Caught, Entry, FindError, Found, Kind, Limits, Merged, Metadat
 use local::Tables;
 use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
-use tokio::sync::Semaphore;
 
 pub use body::expand;
 pub use extract::Extracted;
@@ -32,6 +30,7 @@ pub use grep::{End, How, Pattern, PatternError, Seen, Target, Targets};
 pub use index::Indexes;
 use run::Run;
 
+use crate::parts::Room;
 use crate::{Error, Export};
 
 /// How many layers are read at once.
@@ -99,7 +98,7 @@ pub struct Inside {
     soci: Arc<index::Soci>,
     known: Arc<Mutex<HashMap<Digest, Arc<Toc>>>>,
     /// Room for parts of layers.
-    room: Arc<Semaphore>,
+    room: Room,
     /// The file that was looked for, if it was in a layer that had to be read, and where.
     caught: Arc<Mutex<Option<(usize, Caught)>>>,
     /// Layers whose index is of no use, which has been told.
@@ -143,7 +142,7 @@ impl Inside {
             layers: image.layers.into(),
             soci: Arc::new(soci),
             known: Arc::default(),
-            room: Arc::new(Semaphore::new(parts::PARTS)),
+            room: Room::default(),
             caught: Arc::default(),
             unusable: Arc::default(),
         };

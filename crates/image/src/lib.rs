@@ -25,6 +25,7 @@ mod legacy;
 mod mutation;
 mod new_layer;
 mod overlay;
+mod parts;
 mod rebase;
 mod replace;
 mod spool;

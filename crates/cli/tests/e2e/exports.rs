@@ -1,11 +1,12 @@
 //! `export`: GNU tar extracts what umoci unpacks.
 
 use std::fs;
+use std::time::Duration;
 
 use testkit::images::{self, Compression, Entry, EntryType, Graph, Image, Layer};
-use testkit::{Cli, HoistServer};
+use testkit::{Answer, Cli, FaultRegistry, HoistServer, Route};
 
-use crate::support::{as_root, serving};
+use crate::support::{as_root, noise, serving};
 use crate::tree::{self, Tree};
 
 /// An image with whatever a file system may have; made by GNU tar where that knows more than the tests' own writer.
@@ -126,4 +127,54 @@ fn standard_output_and_a_file_are_the_same() {
     cli.hoist(["export", &name, "/dev/null"]).run().success();
     cli.hoist(["export", "--platform=linux/arm64", &name, "out.tar"]).run().success();
     assert_eq!(fs::read(cli.work().join("out.tar")).unwrap(), arm.stdout);
+}
+
+/// A registry that takes so long for an answer that a large layer is worth several connections.
+#[test]
+fn large_layers_from_afar_come_in_parts() {
+    let graph =
+        Image::new([Layer::new().file("large", noise(7 << 20)), Layer::new().file("small", "x")]).build();
+    let near = serving(&graph, "demo/web", "1");
+    let cli = Cli::new();
+    let expected = cli.hoist(["export", &format!("{}/demo/web:1", near.address())]).run();
+    expected.success();
+
+    let far = || {
+        let registry = FaultRegistry::start();
+        registry.put("demo/web", "1", &graph);
+        let name = format!("{}/demo/web:1", registry.address());
+        (registry, name)
+    };
+    let slow = || Answer::stored().delay(Duration::from_millis(80));
+    let ranges = |registry: &FaultRegistry| {
+        let requests = registry.requests();
+        requests
+            .iter()
+            .filter(|request| request.header("range").is_some_and(|range| range != "bytes=0-"))
+            .count()
+    };
+    let blobs = Route::get("/v2/demo/web/blobs/*");
+
+    let (registry, name) = far();
+    registry.on(blobs.clone(), slow());
+    assert_eq!(cli.hoist(["export", &name]).run().stdout, expected.stdout);
+    assert!(ranges(&registry) >= 7, "{}", ranges(&registry));
+
+    // Not every registry has ranges: that is seen at the first.
+    let (registry, name) = far();
+    registry.on(blobs.clone(), slow().ignore_ranges());
+    assert_eq!(cli.hoist(["export", &name]).run().stdout, expected.stdout);
+    assert!(ranges(&registry) <= 2, "{}", ranges(&registry));
+
+    // A part that breaks off is got again, and a wrong byte is found.
+    let (registry, name) = far();
+    registry.on(blobs.clone().after(3).times(1), slow().cut_after(100_000));
+    registry.on(blobs.clone(), slow());
+    assert_eq!(cli.hoist(["export", &name]).run().stdout, expected.stdout);
+    let (registry, name) = far();
+    registry.on(blobs.clone().after(3).times(1), slow().corrupt());
+    registry.on(blobs, slow());
+    let said = cli.hoist(["export", &name, "out.tar"]).run().failure(1);
+    assert!(said.contains("digest"), "{said}");
+    assert!(!cli.work().join("out.tar").exists());
 }

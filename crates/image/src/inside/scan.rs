@@ -4,11 +4,10 @@ use std::sync::{MutexGuard, PoisonError};
 
 use layer::{Body, Caught, Toc};
 use oci::Descriptor;
-use store::Event;
 
-use super::{Inside, parts};
+use super::Inside;
 use crate::Error;
-use crate::feed::{self, fill, pour};
+use crate::feed::{self, fill, fill_in_parts};
 
 impl Inside {
     /// Forgets a file that was looked for.
@@ -52,14 +51,7 @@ impl Inside {
         let filled = if is_whole {
             fill(&*looking.whole, layer, sender, &*looking.observer, || false).await
         } else {
-            looking.observer.event(&Event::BlobStarted { blob: layer, kept: 0 });
-            match parts::read(&looking.store, layer, &self.room).await {
-                Ok(bytes) => pour(bytes, layer, sender, &*looking.observer, || false).await,
-                Err(error) => {
-                    drop(sender);
-                    Err(error)
-                }
-            }
+            fill_in_parts((&looking.store, &self.room), layer, sender, &*looking.observer, || false).await
         };
         let scanned = scan.await?;
         filled?;

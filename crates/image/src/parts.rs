@@ -15,30 +15,40 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const PART: u64 = 1 << 20;
 
 /// The most parts that are held at once, of all blobs together.
-pub(super) const PARTS: usize = 8;
+const PARTS: usize = 8;
+
+/// Room for parts, for blobs that are read side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PARTS)))
+    }
+}
 
 /// Where a part takes longer, several connections bring more than one.
 const SLOW: Duration = Duration::from_millis(40);
 
 /// Begins to read a whole blob: over one connection where that is fast, or where nothing else is known to work.
-pub(super) async fn read(
+pub(crate) async fn read(
     store: &Arc<dyn Store>,
     blob: &Descriptor,
-    room: &Arc<Semaphore>,
+    room: &Room,
 ) -> Result<ByteStream, Error> {
     // It is to be worth the question.
     if store.pace().is_none() || store.ranges() == Ranges::No || blob.size < 4 * PART {
         return store.read(blob, 0..blob.size).await;
     }
     let began = Instant::now();
-    let first = part(Arc::clone(store), blob.clone(), 0..PART, Arc::clone(room)).await?;
+    let first = part(Arc::clone(store), blob.clone(), 0..PART, room.clone()).await?;
     let is_slow = began.elapsed() > SLOW;
     let rest = if is_slow && store.ranges() == Ranges::Yes {
         let starts = (PART..blob.size).step_by(usize::try_from(PART).unwrap_or(usize::MAX));
-        let (store, blob, room) = (Arc::clone(store), blob.clone(), Arc::clone(room));
+        let (store, blob, room) = (Arc::clone(store), blob.clone(), room.clone());
         let parts = stream::iter(starts).map(move |start| {
             let range = start..blob.size.min(start + PART);
-            part(Arc::clone(&store), blob.clone(), range, Arc::clone(&room))
+            part(Arc::clone(&store), blob.clone(), range, room.clone())
         });
         let in_order = parts.buffered(PARTS);
         in_order.flat_map(|part| part.unwrap_or_else(|error| stream::iter([Err(error)]).boxed())).boxed()
@@ -53,10 +63,10 @@ async fn part(
     store: Arc<dyn Store>,
     blob: Descriptor,
     range: Range<u64>,
-    room: Arc<Semaphore>,
+    room: Room,
 ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
     // The semaphore is never closed, so this is always a permit.
-    let permit: Option<OwnedSemaphorePermit> = room.acquire_owned().await.ok();
+    let permit: Option<OwnedSemaphorePermit> = room.0.acquire_owned().await.ok();
     // The host may have refused so many.
     let _slot = match store.pace() {
         Some(pace) => Some(pace.acquire(1).await),
