@@ -1,16 +1,19 @@
-"""Peak memory of the verbs that look into an image of 10 GiB in 100,000 files: the first time, and once tables are kept."""
+"""Peak memory of the verbs that look into an image of 10 GiB in 100,000 files, and into one of a million: the first time, and
+once tables are kept."""
 
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
 
 from comparison.bench import home, say
 from comparison.process import Failed, measure
 from comparison.system import LAYERS, NEEDLE
 
+from . import crowd
 from .operation import REPOSITORY
 
 MIB = 1 << 20
@@ -50,15 +53,30 @@ VERBS = (
     Verb("diff --complete --json {latest} {lone}"),
 )
 
+CROWD = (
+    Verb("toc {latest}", same=False),
+    Verb("files {latest}"),
+    Verb("files --all --json {latest}"),
+    Verb("tree {latest}"),
+    Verb("find {latest} --name *7.txt --long"),
+    Verb("history {latest}"),
+    Verb("why {latest} /usr/lib/x86_64/data/d500/a-file-000500.txt"),
+    Verb("cat {latest} /usr/lib/x86_64/data/d500/a-file-000500.txt"),
+    Verb("grep {latest} line.77."),
+    Verb(f"extract {{latest}} / {PLACE}"),
+    Verb("diff {latest} {small}"),
+    Verb("diff --json {small} {latest}"),
+)
+TWO_CROWDS = Verb("diff {latest} {changed}")
+
 
 class Looks:
-    """The images of a setting on its source, and each verb at them; nothing of what it writes stays."""
+    """Images, by names, and each verb at them; nothing of what it writes stays."""
 
-    def __init__(self, setting):
-        self.hoist, self.work = setting.programs["hoist"], setting.work
-        self.output, self.errors, self.place = (os.path.join(setting.work, name) for name in ("stdout", "stderr", "place"))
-        self.places = {name: f"{setting.source.address}/{REPOSITORY}:{name}" for name in setting.image.names}
-        self.places["place"] = self.place
+    def __init__(self, hoist, work, places):
+        self.hoist, self.work = hoist, work
+        self.output, self.errors, self.place = (os.path.join(work, name) for name in ("stdout", "stderr", "place"))
+        self.places = places | {"place": self.place}
 
     def command(self, line):
         return [self.hoist, *(word.format(**self.places) for word in line.split())]
@@ -108,37 +126,51 @@ class Looks:
 
 def looked(setting):
     """All verbs at the images of a setting."""
-    looks = Looks(setting)
+    places = {name: f"{setting.source.address}/{REPOSITORY}:{name}" for name in setting.image.names}
+    looks = Looks(setting.programs["hoist"], setting.work, places)
     entries = looks.entries()
     return {"bytes": setting.image.size, "entries": entries, "bound": ROOM + EACH * entries,
             "verbs": [looks.look(verb) for verb in VERBS]}
 
 
-def wrong(verb, bound):
+def crowded(hoist, work):
+    """All verbs at layouts of a million entries."""
+    with tempfile.TemporaryDirectory(prefix="crowd-", dir=work) as directory:
+        sizes = {name: crowd.make(os.path.join(directory, name), name) for name in crowd.NAMES}
+        looks = Looks(hoist, work, {name: f"oci:{directory}/{name}:latest" for name in crowd.NAMES})
+        entries = looks.entries()
+        # The verbs look at one crowd, the last of them at two.
+        records = [looks.look(verb) | {"bound": ROOM + EACH * entries} for verb in CROWD]
+        records.append(looks.look(TWO_CROWDS) | {"bound": ROOM + EACH * 2 * entries})
+        return {"bytes": sizes["latest"], "entries": entries, "verbs": records}
+
+
+def wrong(verb, record):
     """What is wrong with a verb by its record, or None."""
+    bound = verb.get("bound") or record["bound"]
     over = " and ".join(time for time in TIMES if time in verb and verb[time]["peak"] > bound)
     return verb["wrong"] or (f"too much, {over}" if over else None)
 
 
 def table(record):
     """As Markdown."""
-    lines = [f"An image of {record['entries']} entries; at most {record['bound'] / MIB:.1f} MiB.\n",
+    lines = [f"An image of {record['entries']} entries; at most 64 MiB and {EACH} bytes for each that is looked at.\n",
              "| | cold | | warm | | |", "|---|---:|---:|---:|---:|---|"]
     for verb in record["verbs"]:
         figures = [f"{verb[time]['wall']:.2f} s | {verb[time]['peak'] / MIB:.1f} MiB" if time in verb else "– | –"
                    for time in TIMES]
-        lines.append(f"| `{shown(verb['line'])}` | {' | '.join(figures)} | {wrong(verb, record['bound']) or 'within'} |")
+        lines.append(f"| `{shown(verb['line'])}` | {' | '.join(figures)} | {wrong(verb, record) or 'within'} |")
     return "\n".join(lines) + "\n"
 
 
 def shown(line):
     """A command line as one reads it in a table."""
-    for name, short in {"latest": "A", "changed": "B", "lone": "C", "place": "DEST"}.items():
+    for name, short in {"latest": "A", "changed": "B", "lone": "C", "small": "C", "place": "DEST"}.items():
         line = line.replace("{" + name + "}", short)
     return line.replace("|", "\\|")
 
 
 def failures(record):
     """What went wrong, a line each."""
-    found = ((shown(verb["line"]), wrong(verb, record["bound"])) for verb in record["verbs"])
+    found = ((shown(verb["line"]), wrong(verb, record)) for verb in record["verbs"])
     return [f"inside: {line}: {problem}" for line, problem in found if problem]
