@@ -66,10 +66,10 @@ impl<'a> Document<'a> {
         if !self.members.0.iter().any(|(name, _)| name == AUTHS) {
             self.members.0.push((AUTHS.to_owned(), Member::Auths(Object::default())));
         }
-        let auths = self.members.0.iter_mut().find_map(|(_, member)| member.auths());
+        // Of what is written twice the last counts, of `auths` as of a key in it.
+        let auths = self.members.0.iter_mut().rev().find_map(|(_, member)| member.auths());
         let Some(auths) = auths else { return Ok(false) };
         let new = Zeroizing::new(serde_json::to_string(&entry)?);
-        // Of a key that is written twice the last entry counts.
         match auths.0.iter_mut().rfind(|(name, _)| name == key) {
             Some((_, Auth::Kept(old))) if old.get() == new.as_str() => return Ok(false),
             Some((_, value)) => *value = Auth::New(entry),
@@ -82,12 +82,13 @@ impl<'a> Document<'a> {
 
     /// Removes keys from `auths`; whether one of them was there.
     pub(crate) fn remove(&mut self, keys: &[String]) -> bool {
-        let auths = self.members.0.iter_mut().find_map(|(_, member)| member.auths());
-        auths.is_some_and(|auths| {
+        let mut any = false;
+        for auths in self.members.0.iter_mut().filter_map(|(_, member)| member.auths()) {
             let before = auths.0.len();
             auths.0.retain(|(key, _)| !keys.contains(key));
-            auths.0.len() < before
-        })
+            any |= auths.0.len() < before;
+        }
+        any
     }
 
     /// The text, laid out as docker does: with tabs, and without a line end behind it.
@@ -226,6 +227,10 @@ mod tests {
         let new = set(r#"{"auths": {"h": {"auth": "a"}, "h": {"auth": "b"}}}"#, "h", "c");
         assert!(new.find("\"a\"") < new.find("\"c\"") && !new.contains("\"b\""), "{new}");
         assert_eq!(remove(&new, &["h"]).unwrap(), "{\n\t\"auths\": {}\n}");
+        // So it is of `auths`, and nothing of what is removed stays in the other.
+        let new = set(r#"{"auths": {"h": {"auth": "a"}}, "auths": null}"#, "h", "c");
+        assert!(new.find("\"a\"") < new.find("\"c\""), "{new}");
+        assert_eq!(remove(&new, &["h"]).unwrap(), "{\n\t\"auths\": {},\n\t\"auths\": {}\n}");
     }
 
     #[test]
