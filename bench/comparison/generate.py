@@ -15,7 +15,8 @@ from . import system
 MIB = 1 << 20
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+LAYER = PLAIN + "+gzip"
 
 
 class Layout:
@@ -43,8 +44,9 @@ class Layout:
         return self.packed(itertools.chain([member.tobuf()], pieces, [bytes(tail)]), 0)
 
     def packed(self, archive, level):
-        """A layer of an archive that comes in pieces, compressed so well: its descriptor and its diff ID."""
-        plain, packed, gzip = hashlib.sha256(), hashlib.sha256(), zlib.compressobj(level, wbits=31)
+        """A layer of an archive that comes in pieces, compressed so well, or not if that is None: its descriptor and its diff ID."""
+        plain, packed = hashlib.sha256(), hashlib.sha256()
+        gzip = None if level is None else zlib.compressobj(level, wbits=31)
         file = os.path.join(self.path, "layer")
         with open(file, "wb") as f:
             def write(data):
@@ -53,11 +55,11 @@ class Layout:
 
             for piece in archive:
                 plain.update(piece)
-                write(gzip.compress(piece))
-            write(gzip.flush())
+                write(gzip.compress(piece) if gzip else piece)
+            write(gzip.flush() if gzip else b"")
             length = f.tell()
         os.rename(file, os.path.join(self.path, "blobs", "sha256", packed.hexdigest()))
-        return ({"mediaType": LAYER, "digest": "sha256:" + packed.hexdigest(), "size": length},
+        return ({"mediaType": LAYER if gzip else PLAIN, "digest": "sha256:" + packed.hexdigest(), "size": length},
                 "sha256:" + plain.hexdigest())
 
     def image(self, name, layers):
@@ -101,6 +103,14 @@ def files(layout):
     layout.image("lone", [other])
 
 
+def crowd(layout):
+    """Makes images of one plain layer: `latest`, of a million entries; `changed`, of which every other file has other bytes, and as
+    many; `lone`, which has one file."""
+    shapes = {"latest": (1000, 999, False), "changed": (1000, 999, True), "lone": (1, 1, False)}
+    for name, shape in shapes.items():
+        layout.image(name, [layout.packed(system.crowd(*shape), None)])
+
+
 SHAPES = {
     "large": of_sizes([2048 * MIB]),
     "layers": of_sizes([100_000] * 200),
@@ -110,6 +120,7 @@ SHAPES = {
     "alike": of_sizes([3 * MIB] * 240),
     "huge": of_sizes([10 * 1024 * MIB]),
     "files": files,
+    "crowd": crowd,
 }
 
 

@@ -62,6 +62,17 @@ def member(name, size=0, mode=0o644, **fields):
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
+def crowd(folders, files, changed):
+    """Pieces of an archive of small files, so many in each folder, whose paths have 43 bytes."""
+    for folder in range(folders):
+        above = f"usr/lib/x86_64/data/d{folder:03}"
+        yield member(above, mode=0o755, type=tarfile.DIRTYPE, uname="", gname="")
+        for number in range(files):
+            content = f"{'b' if changed and number % 2 else 'a'} line {folder} {number}\n".encode()
+            yield member(f"{above}/a-file-{number:06}.txt", len(content), uname="", gname="") + content.ljust(512, b"\0")
+    yield bytes(1024)
+
+
 class Archive:
     """One that is being made: each method yields pieces of it."""
 

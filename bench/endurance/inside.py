@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass
 
 from comparison.bench import home, say
+from comparison.image import Image
 from comparison.process import Failed, measure
 from comparison.system import LAYERS, NEEDLE
 
-from . import crowd
 from .operation import REPOSITORY
 
 MIB = 1 << 20
@@ -64,8 +63,8 @@ CROWD = (
     Verb("cat {latest} /usr/lib/x86_64/data/d500/a-file-000500.txt"),
     Verb("grep {latest} line.77."),
     Verb(f"extract {{latest}} / {PLACE}"),
-    Verb("diff {latest} {small}"),
-    Verb("diff --json {small} {latest}"),
+    Verb("diff {latest} {lone}"),
+    Verb("diff --json {lone} {latest}"),
 )
 TWO_CROWDS = Verb("diff {latest} {changed}")
 
@@ -133,16 +132,15 @@ def looked(setting):
             "verbs": [looks.look(verb) for verb in VERBS]}
 
 
-def crowded(hoist, work):
-    """All verbs at layouts of a million entries."""
-    with tempfile.TemporaryDirectory(prefix="crowd-", dir=work) as directory:
-        sizes = {name: crowd.make(os.path.join(directory, name), name) for name in crowd.NAMES}
-        looks = Looks(hoist, work, {name: f"oci:{directory}/{name}:latest" for name in crowd.NAMES})
-        entries = looks.entries()
-        # The verbs look at one crowd, the last of them at two.
-        records = [looks.look(verb) | {"bound": ROOM + EACH * entries} for verb in CROWD]
-        records.append(looks.look(TWO_CROWDS) | {"bound": ROOM + EACH * 2 * entries})
-        return {"bytes": sizes["latest"], "entries": entries, "verbs": records}
+def crowded(hoist, work, layout):
+    """All verbs at the images of a layout, of a million entries."""
+    image = Image(layout)
+    looks = Looks(hoist, work, {name: f"oci:{layout}:{name}" for name in image.names})
+    entries = looks.entries()
+    # The verbs look at one crowd, the last of them at two.
+    records = [looks.look(verb) | {"bound": ROOM + EACH * entries} for verb in CROWD]
+    records.append(looks.look(TWO_CROWDS) | {"bound": ROOM + EACH * 2 * entries})
+    return {"bytes": image.size, "entries": entries, "verbs": records}
 
 
 def wrong(verb, record):
@@ -154,7 +152,7 @@ def wrong(verb, record):
 
 def table(record):
     """As Markdown."""
-    lines = [f"An image of {record['entries']} entries; at most 64 MiB and {EACH} bytes for each that is looked at.\n",
+    lines = [f"An image of {record['entries']} entries; at most {ROOM // MIB} MiB and {EACH} bytes for each that is looked at.\n",
              "| | cold | | warm | | |", "|---|---:|---:|---:|---:|---|"]
     for verb in record["verbs"]:
         figures = [f"{verb[time]['wall']:.2f} s | {verb[time]['peak'] / MIB:.1f} MiB" if time in verb else "– | –"
@@ -165,7 +163,7 @@ def table(record):
 
 def shown(line):
     """A command line as one reads it in a table."""
-    for name, short in {"latest": "A", "changed": "B", "lone": "C", "small": "C", "place": "DEST"}.items():
+    for name, short in {"latest": "A", "changed": "B", "lone": "C", "place": "DEST"}.items():
         line = line.replace("{" + name + "}", short)
     return line.replace("|", "\\|")
 

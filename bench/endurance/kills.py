@@ -37,19 +37,18 @@ def one(operation, after, once, keeps_sessions):
     """One kill after so many seconds, the same command again, and what came of it. `once`: what an undisturbed copy
     moves, by side."""
     killed = operation.run(until=after)
-    connections = operation.in_flight
     time.sleep(DRAIN)
     before, finished = operation.moved(), operation.finished()
     again = operation.run()
     after_all = operation.moved()
     twice = max(max(after_all[side] - once[side], 0) for side in once)
-    allowed = PART * operation.image.size + CHUNK * connections
+    allowed = PART * operation.image.size + CHUNK * killed.connections
     if operation.registry and not keeps_sessions:
         # What was on its way goes again, and nothing that was finished.
         allowed += max(max(moved - finished, 0) for moved in before.values())
     if not (wrong := operation.failed(again)) and twice > allowed:
         wrong = f"{twice / MIB:.1f} MiB moved twice, {allowed / MIB:.1f} are allowed"
-    return {"after": after, "killed": killed.code == -9, "connections": connections, "before": before,
+    return {"after": after, "killed": killed.code == -9, "connections": killed.connections, "before": before,
             "finished": finished, "again": again.wall, "resumed": "resuming at" in again.said, "twice": twice,
             "allowed": allowed, "wrong": wrong}
 

@@ -22,11 +22,13 @@ KINDS = {"registry to registry": ("registry", "registry"), "registry to layout":
 
 @dataclass(frozen=True)
 class End:
-    """How a command ended: its exit code, or minus the signal that ended it; seconds; what it said."""
+    """How a command ended: its exit code, or minus the signal that ended it; seconds; what it said; when it was killed, how many
+    connections were open, at most of the two sides."""
 
     code: int
     wall: float
     said: str
+    connections: int = 0
 
 
 class Operation:
@@ -41,7 +43,6 @@ class Operation:
         self.kinds, self.source, self.serve, self.line, self.gate = KINDS[kind], source, serve, line, gate
         self.links, self.gates = {}, {}
         self.registry = None
-        self.in_flight = 0
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
@@ -71,12 +72,9 @@ class Operation:
         return self._stack.__exit__(*error)
 
     def run(self, until=None, during=None):
-        """Runs the command to its End, or kills it (-9) after `until` seconds. `during()`: called once it runs.
-
-        `in_flight` is then how many connections were open at the kill, at most of the two sides.
-        """
+        """Runs the command to its End, or kills it (-9) after `until` seconds. `during()`: called once it runs."""
         with open(os.path.join(self.directory, "stderr"), "w+b") as errors:
-            begin = time.monotonic()
+            connections, begin = 0, time.monotonic()
             process = subprocess.Popen(self.command, env=self.environment, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=errors)
             try:
@@ -84,7 +82,7 @@ class Operation:
                     during()
                 process.wait(TIME_LIMIT if until is None else until)
             except subprocess.TimeoutExpired:
-                self.in_flight = self.open()
+                connections = self.open()
                 process.send_signal(signal.SIGKILL)
             finally:
                 if process.poll() is None:
@@ -92,7 +90,7 @@ class Operation:
                 process.wait()
             wall = time.monotonic() - begin
             errors.seek(0)
-            return End(process.returncode, wall, errors.read().decode(errors="replace"))
+            return End(process.returncode, wall, errors.read().decode(errors="replace"), connections)
 
     def moved(self):
         """Bytes of bodies (and heads) so far, by side: from the source, and to the destination."""

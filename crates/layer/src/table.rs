@@ -28,6 +28,12 @@ pub fn copy_tar(reader: impl Read, sink: impl Write) -> Result<u64, Error> {
 }
 
 impl Table {
+    /// Where an entry stands among [`entries`](Self::entries), in 32 bits, in which merging counts them too; `None` for an entry of
+    /// another table. It costs nothing: the reference tells.
+    pub fn position(&self, entry: &Entry) -> Option<u32> {
+        self.entries.element_offset(entry)?.try_into().ok()
+    }
+
     /// Reads an inflated layer to its end, copies every byte of it to `sink`, and notes what it holds.
     ///
     /// The formats v7, ustar, star, GNU (old and new) and PAX are read as Go's `archive/tar` reads them, which is what

@@ -42,9 +42,7 @@ impl FileChange {
             match seen[side] {
                 Seen::Node(node) => {
                     let toc = &tocs[side][node.layer()];
-                    let entry = toc.table.entries.element_offset(node.entry);
-                    // Merging counts them in 32 bits.
-                    if let Some(entry) = entry.and_then(|entry| entry.try_into().ok()) {
+                    if let Some(entry) = toc.table.position(node.entry) {
                         change.entries[side] = entry;
                         change.tocs[side] = Some(Arc::clone(toc));
                     }

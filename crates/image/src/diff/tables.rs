@@ -14,8 +14,8 @@ use crate::inside::Known;
 /// Two images, and where each layer of theirs is read from.
 pub(super) struct Pair<'s> {
     pub(super) sides: [&'s Side; 2],
-    /// Which side, and which layer of it.
-    from: HashMap<(Digest, bool), (usize, usize)>,
+    /// For each layer of each side: which side, and which layer of it.
+    sources: [Vec<(usize, usize)>; 2],
     /// How many layers both have from the bottom on.
     shared: usize,
 }
@@ -56,19 +56,16 @@ impl<'s> Pair<'s> {
         }
         let [a, b] = sides.map(|side| side.inside.layers());
         let shared = a.iter().zip(b).take_while(|(a, b)| key(a) == key(b)).count();
-        Self { sides, from, shared }
+        // All of them are there.
+        let sources = sides.map(|side| {
+            side.inside.layers().iter().filter_map(|blob| from.get(&key(blob)).copied()).collect()
+        });
+        Self { sides, sources, shared }
     }
 
     /// Where a layer of a side is read from.
     pub(super) fn source(&self, side: usize, layer: usize) -> (usize, usize) {
-        let own = (side, layer);
-        self.sides[side]
-            .inside
-            .layers()
-            .get(layer)
-            .and_then(|blob| self.from.get(&key(blob)))
-            .copied()
-            .unwrap_or(own)
+        self.sources[side].get(layer).copied().unwrap_or((side, layer))
     }
 
     /// Whether two layers are one file each, whose digests tell whether they are the same.

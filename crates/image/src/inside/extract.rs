@@ -53,9 +53,9 @@ struct Finish {
 }
 
 impl Inside {
-    /// Writes what is at `path` of the merged file system of these tables, bottom first (the path clean, without symbolic links), and all below it, to `to`, which must not be
-    /// there yet. Modes but for set-user-ID, set-group-ID and sticky bits, and times, are kept; owners are not; devices and pipes are
-    /// left out. Nothing is written through a link: directories are those that this makes.
+    /// Writes what is at `path` (clean, without symbolic links) of the merged file system of these tables, bottom first, and all below
+    /// it, to `to`, which must not be there yet. Modes but for set-user-ID, set-group-ID and sticky bits, and times, are kept; owners
+    /// are not; devices and pipes are left out. Nothing is written through a link: directories are those that this makes.
     ///
     /// `to` is whole when this returns; after an error it is for the caller to remove.
     ///
@@ -164,11 +164,9 @@ fn write(path: &Path, body: &Body, stored: &mut dyn Read, end: Finish) -> Result
 impl Pending {
     /// Notes a file of what this table and others were merged to.
     fn add(&mut self, node: &Node<'_>) {
-        let entries = &self.toc.table.entries;
-        // The entry is one of them, and no table has more of them: merging counts them in 32 bits.
-        let entry = entries.element_offset(node.entry).and_then(|entry| entry.try_into().ok());
         let path = (*node.path() != *node.entry.path).then(|| Box::new(node.path().to_vec()));
-        self.files.extend(entry.map(|entry| Listed { entry, path }));
+        // The entry is one of the table's.
+        self.files.extend(self.toc.table.position(node.entry).map(|entry| Listed { entry, path }));
     }
 
     /// Path in the image, content, and what it gets when it is there.

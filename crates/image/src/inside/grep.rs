@@ -194,11 +194,9 @@ impl Targets {
         for names in files.chunk_by(|one, next| ptr::eq(one.entry, next.entry)) {
             let first = names[0];
             let is_own = |node: &Node<'_>| *node.path() == *node.entry.path;
-            let entries = tocs.get(first.layer()).map(|toc| &toc.table.entries);
-            let entry = entries.and_then(|entries| entries.element_offset(first.entry));
-            let (Some(Ok(entry)), Ok(layer)) = (entry.map(u32::try_from), first.layer().try_into()) else {
-                continue;
-            };
+            let toc = tocs.get(first.layer());
+            let entry = toc.and_then(|toc| toc.table.position(first.entry));
+            let (Some(entry), Ok(layer)) = (entry, first.layer().try_into()) else { continue };
             let names = (names.len() > 1 || !is_own(first))
                 .then(|| Box::new(names.iter().map(|node| node.path().into()).collect()));
             targets.push(Listed { layer, entry, names });
