@@ -22,7 +22,7 @@ use local::Tables;
 use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
 
-pub use body::expand;
+pub use body::{Bodies, expand};
 pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
 pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
@@ -306,33 +306,30 @@ impl Inside {
         Err(FindError::NotFound(path.to_vec()).into())
     }
 
-    /// Reads files of a layer, in the order in which they lie there: `read` gets the position of each in `bodies`, and its stored
-    /// bytes ([`expand`] fills the holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read
-    /// again in another way: then `read` is called for the same file once more, and what it had of it before does not count.
+    /// Reads files of a layer: `read` gets the index of each in `bodies`, in their order, and its stored bytes ([`expand`] fills the
+    /// holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read again in another way: then
+    /// `read` is called for the same file once more, and what it had of it before does not count.
     ///
     /// # Errors
     /// Those of `read`; [`Error::Store`], [`Error::Layer`].
     pub async fn read(
         &self,
         layer: usize,
-        bodies: impl Into<Arc<[Body]>>,
+        bodies: Arc<dyn Bodies>,
         read: impl FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        let bodies = bodies.into();
-        if let Some(stored) = self.take_caught(layer, &bodies) {
+        if let Some(stored) = self.take_caught(layer, &*bodies) {
             let mut read = read;
             return tokio::task::spawn_blocking(move || read(0, &mut &stored[..])).await?;
         }
         let toc = self.toc(layer).await?;
         let blob = &self.layers[layer];
-        let mut order: Vec<usize> = (0..bodies.len()).collect();
-        order.sort_by_key(|body| bodies[*body].offset);
         let is_long = |body: &Body| {
             let mut spans = toc.cover(body.offset..body.offset.saturating_add(body.stored())).spans;
             spans.any(|span| run::is_long(&toc, span))
         };
-        let is_whole = toc.is_of_file() || bodies.iter().any(is_long);
-        let mut left = Run { bodies, order, read: Box::new(read) };
+        let is_whole = toc.is_of_file() || (0..bodies.count()).any(|index| is_long(bodies.get(index)));
+        let mut left = Run { bodies, next: 0, read: Box::new(read) };
         let (looking, is_tar) = (&self.looking, !toc.is_of_file());
         if is_whole {
             let store = if is_tar { &looking.whole } else { &looking.store };

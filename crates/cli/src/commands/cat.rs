@@ -1,4 +1,5 @@
 use std::io::{self, Seek, Write};
+use std::sync::Arc;
 
 use image::Error;
 use image::inside::{Spot, expand};
@@ -42,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
                 .hint(format!("`hoist files {} {path}` shows what is in it", args.image)));
         };
         let (stream, body, mut out) = (args.stream, body.clone(), context.ui.writer()?);
-        let read = looked.inside.read(layer, vec![body.clone()], move |_, stored| {
+        let read = looked.inside.read(layer, Arc::new(body.clone()), move |_, stored| {
             if stream {
                 return content(expand(&body, stored, &mut out).and_then(|()| out.flush()));
             }

@@ -1,16 +1,18 @@
 //! Contents of files, compared by their hashes.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt};
-use layer::Body;
+use layer::{Body, Entry, Kind, Toc};
 use oci::{Algorithm, Digest, Hasher};
 
-use super::tables::Pair;
+use super::tables::{Pair, Tables};
 use crate::Error;
-use crate::inside::expand;
+use crate::inside::{Bodies, expand};
 
 /// How many layers are read at once.
 const LAYERS_AT_ONCE: usize = 4;
@@ -19,11 +21,15 @@ const LAYERS_AT_ONCE: usize = 4;
 /// half as many are in memory.
 const MANY: usize = 200_000;
 
+/// Enough of a hash that begins with something secret: whoever makes images cannot look for equal ones.
+type Print = [u8; 16];
+
 /// A file's content, and the layer that it is in: which image's, and which one of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a> {
     pub(super) layer: (usize, usize),
     pub(super) body: &'a Body,
+    pub(super) entry: &'a Entry,
 }
 
 impl Content<'_> {
@@ -38,62 +44,104 @@ impl Content<'_> {
     }
 }
 
-/// The contents of a layer, in the order in which they lie there.
-struct Hashed<'a> {
-    bodies: Vec<&'a Body>,
-    hashes: Vec<[u8; 32]>,
+/// Contents of a layer, in the order in which they lie there. There may be millions, so they are where their table is.
+struct Contents {
+    toc: Arc<Toc>,
+    entries: Vec<u32>,
+}
+
+impl Contents {
+    fn body(&self, entry: u32) -> &Body {
+        let Kind::File(body) = &self.toc.table.entries[entry as usize].kind else {
+            unreachable!("only files are noted")
+        };
+        body
+    }
+
+    fn sort(&mut self) {
+        let mut entries = mem::take(&mut self.entries);
+        entries.sort_unstable_by_key(|entry| self.body(*entry).offset);
+        entries.dedup_by_key(|entry| self.body(*entry).offset);
+        self.entries = entries;
+    }
+}
+
+impl Bodies for Contents {
+    fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn get(&self, index: usize) -> &Body {
+        self.body(self.entries[index])
+    }
 }
 
 /// Which of the pairs are different. Each content is read once, those of a layer in the order in which they lie there.
 pub(super) async fn different<'a>(
     pair: &Pair<'_>,
+    tables: &Tables,
     pairs: impl Iterator<Item = [Content<'a>; 2]> + Clone,
 ) -> Result<Vec<bool>, Error> {
     let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
     pairs.clone().flatten().for_each(|content| *counts.entry(content.layer).or_default() += 1);
     let at_once = if counts.values().sum::<usize>() > MANY { 1 } else { LAYERS_AT_ONCE };
-    let room = |(layer, count)| (layer, Vec::with_capacity(count));
-    let mut wanted: HashMap<(usize, usize), Vec<&Body>> = counts.into_iter().map(room).collect();
-    for content in pairs.clone().flatten() {
-        wanted.entry(content.layer).or_default().push(content.body);
+    let mut wanted: HashMap<(usize, usize), Contents> = HashMap::new();
+    for (layer, toc) in tables.sources(pair) {
+        if let Some(count) = counts.get(&layer) {
+            let entries = Vec::with_capacity(*count);
+            wanted.insert(layer, Contents { toc: Arc::clone(toc), entries });
+        }
     }
+    for content in pairs.clone().flatten() {
+        if let Some(contents) = wanted.get_mut(&content.layer) {
+            contents.entries.extend(contents.toc.table.position(content.entry));
+        }
+    }
+    let random = RandomState::new();
+    let secret = [random.hash_one(0), random.hash_one(1)];
     // The compiler does not see through a stream that makes them.
-    let hashed: Vec<_> = wanted.into_iter().map(|(layer, bodies)| hashes(pair, layer, bodies)).collect();
+    let hashed: Vec<_> =
+        wanted.into_iter().map(|(layer, contents)| prints(pair, layer, contents, secret)).collect();
     let hashed = futures_util::stream::iter(hashed).buffer_unordered(at_once);
-    let known: HashMap<(usize, usize), Hashed<'_>> = hashed.try_collect().await?;
-    let hash = |content: Content<'_>| {
-        let Hashed { bodies, hashes } = known.get(&content.layer)?;
-        Some(hashes[bodies.binary_search_by_key(&content.body.offset, |body| body.offset).ok()?])
+    let known: HashMap<(usize, usize), (Arc<Contents>, Vec<Print>)> = hashed.try_collect().await?;
+    let print = |content: Content<'_>| {
+        let (contents, prints) = known.get(&content.layer)?;
+        let offset = |entry: &u32| contents.body(*entry).offset;
+        Some(prints[contents.entries.binary_search_by_key(&content.body.offset, offset).ok()?])
     };
-    Ok(pairs.map(|[old, new]| hash(old) != hash(new)).collect())
+    Ok(pairs.map(|[old, new]| print(old) != print(new)).collect())
 }
 
-async fn hashes<'a>(
+async fn prints(
     pair: &Pair<'_>,
     (side, layer): (usize, usize),
-    mut bodies: Vec<&'a Body>,
-) -> Result<((usize, usize), Hashed<'a>), Error> {
-    bodies.sort_unstable_by_key(|body| body.offset);
-    bodies.dedup_by_key(|body| body.offset);
-    let wanted: Arc<[Body]> = bodies.iter().map(|body| (*body).clone()).collect();
-    let hashes = Arc::new(Mutex::new(vec![[0; 32]; bodies.len()]));
+    mut contents: Contents,
+    secret: [u64; 2],
+) -> Result<((usize, usize), (Arc<Contents>, Vec<Print>)), Error> {
+    contents.sort();
+    let contents = Arc::new(contents);
+    let prints = Arc::new(Mutex::new(vec![Print::default(); contents.count()]));
     let read = {
-        let (wanted, filled) = (Arc::clone(&wanted), Arc::clone(&hashes));
+        let (contents, filled) = (Arc::clone(&contents), Arc::clone(&prints));
         move |index: usize, stored: &mut dyn io::Read| {
             let mut hashing = Hashing(Algorithm::Sha256.hasher());
-            expand(&wanted[index], stored, &mut hashing).map_err(|source| Error::Body { source })?;
+            for word in secret {
+                hashing.0.update(&word.to_ne_bytes());
+            }
+            expand(contents.get(index), stored, &mut hashing).map_err(|source| Error::Body { source })?;
             let Digest::Sha256(hash) = hashing.0.finish() else {
                 unreachable!("it is the hasher of SHA-256")
             };
             // A list is sound whoever panicked over it.
-            filled.lock().unwrap_or_else(PoisonError::into_inner)[index] = hash;
+            filled.lock().unwrap_or_else(PoisonError::into_inner)[index].copy_from_slice(&hash[..16]);
             Ok(())
         }
     };
     // It ends well when all of them have been read.
-    pair.sides[side].inside.read(layer, wanted, read).await?;
-    let hashes = std::mem::take(&mut *hashes.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(((side, layer), Hashed { bodies, hashes }))
+    let bodies = Arc::clone(&contents);
+    pair.sides[side].inside.read(layer, bodies, read).await?;
+    let prints = mem::take(&mut *prints.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(((side, layer), (contents, prints)))
 }
 
 struct Hashing(Hasher);

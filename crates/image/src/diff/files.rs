@@ -157,17 +157,18 @@ pub(super) fn content<'a>(
     node: &Node<'a>,
 ) -> Option<Content<'a>> {
     let Kind::File(body) = &node.entry.kind else { return None };
-    Some(Content { layer: pair.source(side, first + node.layer()), body })
+    Some(Content { layer: pair.source(side, first + node.layer()), body, entry: node.entry })
 }
 
 /// Compares what is in and below some paths, or all.
 pub(super) async fn changes(
     pair: &Pair<'_>,
-    Tables { first, tocs }: &Tables,
+    tables: &Tables,
     [a, b]: &[Above<'_>; 2],
     below: Option<&[Vec<u8>]>,
     ignores_times: bool,
 ) -> Result<Vec<FileChange>, Error> {
+    let Tables { first, tocs } = tables;
     let one_sided = |path: &[u8], old, new| one_sided(path, [old, new], tocs);
     let changed = |old, new, aspects| changed(old, new, aspects, tocs);
     let (olds, news) = (&a.merged.nodes, &b.merged.nodes);
@@ -214,7 +215,7 @@ pub(super) async fn changes(
     let contents = unread
         .iter()
         .filter_map(|(old, new)| Some([content(pair, 0, *first, old)?, content(pair, 1, *first, new)?]));
-    let different = different(pair, contents).await?;
+    let different = different(pair, tables, contents).await?;
     for ((old, new), differs) in unread.into_iter().zip(different) {
         let mut aspects = aspects(old.entry, new.entry, ignores_times);
         if differs {

@@ -184,7 +184,8 @@ async fn read(pair: &Pair<'_>, manager: Manager, lists: Vec<Content<'_>>) -> Res
     for list in lists {
         layers.entry(list.layer).or_default().push(list.body.clone());
     }
-    for ((side, layer), bodies) in layers {
+    for ((side, layer), mut bodies) in layers {
+        bodies.sort_by_key(|body| body.offset);
         let found = Arc::new(Mutex::new(BTreeMap::new()));
         let filled = Arc::clone(&found);
         let parse = move |index: usize, stored: &mut dyn Read| {
@@ -193,7 +194,7 @@ async fn read(pair: &Pair<'_>, manager: Manager, lists: Vec<Content<'_>>) -> Res
             filled.lock().unwrap_or_else(PoisonError::into_inner).insert(index, packages);
             Ok(())
         };
-        pair.sides[side].inside.read(layer, bodies, parse).await?;
+        pair.sides[side].inside.read(layer, Arc::new(bodies), parse).await?;
         let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
         packages.extend(found.into_values().flatten());
     }

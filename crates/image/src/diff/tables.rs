@@ -143,6 +143,15 @@ impl<'s> Pair<'s> {
 }
 
 impl Tables {
+    /// The tables, by where their layers are read from; those of layers that both have twice.
+    pub(super) fn sources(&self, pair: &Pair<'_>) -> impl Iterator<Item = ((usize, usize), &Arc<Toc>)> {
+        let of = |side: usize| {
+            let layers = self.tocs[side].iter().enumerate();
+            layers.map(move |(layer, toc)| (pair.source(side, self.first + layer), toc))
+        };
+        of(0).chain(of(1))
+    }
+
     pub(super) fn tables(&self) -> [Vec<&Table>; 2] {
         [0, 1].map(|side| self.tocs[side].iter().map(|toc| &toc.table).collect())
     }

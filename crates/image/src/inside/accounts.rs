@@ -57,7 +57,7 @@ impl Inside {
             filled.clear();
             expand(&own, stored, &mut *filled).map_err(|source: io::Error| Error::Body { source })
         };
-        self.read(node.layer(), vec![body.clone()], read).await?;
+        self.read(node.layer(), Arc::new(body.clone()), read).await?;
         let text = std::mem::take(&mut *text.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(text)
     }

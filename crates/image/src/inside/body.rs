@@ -4,6 +4,36 @@ use std::io::{self, Read, Write};
 
 use layer::{Body, Extent};
 
+/// Contents in one layer that are to be read. There may be millions, so who has them elsewhere need not have them twice.
+pub trait Bodies: Send + Sync + 'static {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// One of them, by its index. Those that come in the order in which they lie in the layer are read at once; whatever lies before
+    /// the last one takes another request.
+    fn get(&self, index: usize) -> &Body;
+}
+
+impl Bodies for Body {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn get(&self, _: usize) -> &Body {
+        self
+    }
+}
+
+impl Bodies for Vec<Body> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, index: usize) -> &Body {
+        &self[index]
+    }
+}
+
 /// Writes a file's content: what is stored of it, with zeros where it has holes.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use layer::{Body, Kind, Metadata, Node, Table, Time, Toc};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
-use super::{Inside, Spot, expand};
+use super::{Bodies, Inside, Spot, expand};
 use crate::Error;
 
 /// What an extraction has made, and what it has not.
@@ -132,19 +132,21 @@ impl Inside {
             return Err(Error::NotAFile(String::from_utf8_lossy(&spot.path).into_owned()));
         };
         let (to, own, end) = (to.to_owned(), body.clone(), Finish::of(&spot.entry.metadata));
-        self.read(layer, [body.clone()], move |_, stored| write(&to, &own, stored, end)).await?;
+        self.read(layer, Arc::new(body.clone()), move |_, stored| write(&to, &own, stored, end)).await?;
         Ok(Extracted { files: 1, bytes: body.size, ..Extracted::default() })
     }
 
     /// The contents of files of a layer, below `top` in the image and `to` here.
-    async fn write(&self, layer: usize, pending: Pending, top: &[u8], to: &Path) -> Result<(), Error> {
+    async fn write(&self, layer: usize, mut pending: Pending, top: &[u8], to: &Path) -> Result<(), Error> {
         if pending.files.is_empty() {
             return Ok(());
         }
-        let bodies: Arc<[Body]> = (0..pending.files.len()).map(|file| pending.get(file).1.clone()).collect();
-        let (top, to) = (top.to_owned(), to.to_owned());
+        let Pending { toc, files } = &mut pending;
+        files.sort_by_key(|file| file.body(toc).offset);
+        let pending = Arc::new(pending);
+        let (bodies, top, to) = (Arc::clone(&pending), top.to_owned(), to.to_owned());
         self.read(layer, bodies, move |index, stored| {
-            let (path, body, end) = pending.get(index);
+            let (path, body, end) = pending.file(index);
             write(&destination(&to, relative(&top, path)), body, stored, end)
         })
         .await
@@ -170,11 +172,30 @@ impl Pending {
     }
 
     /// Path in the image, content, and what it gets when it is there.
-    fn get(&self, index: usize) -> (&[u8], &Body, Finish) {
-        let Listed { entry, path } = &self.files[index];
-        let entry = &self.toc.table.entries[*entry as usize];
-        let Kind::File(body) = &entry.kind else { unreachable!("only files are noted") };
-        (path.as_ref().map_or(&entry.path, |path| path), body, Finish::of(&entry.metadata))
+    fn file(&self, index: usize) -> (&[u8], &Body, Finish) {
+        let file = &self.files[index];
+        let entry = &self.toc.table.entries[file.entry as usize];
+        let path = file.path.as_ref().map_or(&*entry.path, |path| path);
+        (path, file.body(&self.toc), Finish::of(&entry.metadata))
+    }
+}
+
+impl Bodies for Pending {
+    fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn get(&self, index: usize) -> &Body {
+        self.files[index].body(&self.toc)
+    }
+}
+
+impl Listed {
+    fn body<'a>(&self, toc: &'a Toc) -> &'a Body {
+        let Kind::File(body) = &toc.table.entries[self.entry as usize].kind else {
+            unreachable!("only files are noted")
+        };
+        body
     }
 }
 

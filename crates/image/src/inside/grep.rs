@@ -9,8 +9,8 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
 use layer::{Body, Kind, Node, Toc};
 
-use super::Inside;
 use super::body::Expanded;
+use super::{Bodies, Inside};
 use crate::Error;
 
 /// A file that has a NUL so near its beginning, in bytes, is no text.
@@ -226,6 +226,28 @@ impl Targets {
     }
 }
 
+/// Files of one layer, to search.
+struct Searched {
+    targets: Arc<Targets>,
+    files: Range<usize>,
+}
+
+impl Searched {
+    fn target(&self, index: usize) -> Target<'_> {
+        self.targets.get(self.files.start + index)
+    }
+}
+
+impl Bodies for Searched {
+    fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn get(&self, index: usize) -> &Body {
+        self.target(index).body
+    }
+}
+
 /// Where the content of a file begins.
 fn offset(node: &Node<'_>) -> u64 {
     match &node.entry.kind {
@@ -253,12 +275,12 @@ impl Inside {
         let seen = Arc::new(Mutex::new(seen));
         let targets = Arc::new(targets);
         for (layer, files) in targets.layers() {
-            let bodies: Arc<[Body]> = files.clone().map(|file| targets.get(file).body.clone()).collect();
-            let (pattern, seen, targets) = (pattern.clone(), Arc::clone(&seen), Arc::clone(&targets));
+            let within = Arc::new(Searched { targets: Arc::clone(&targets), files });
+            let (pattern, seen, bodies) = (pattern.clone(), Arc::clone(&seen), Arc::clone(&within));
             let (mut searcher, mut head) = (searcher(), Vec::new());
             let is_proven = self.toc(layer).await?.proves_compressed();
             let read = move |index: usize, stored: &mut dyn Read| {
-                let target = targets.get(files.start + index);
+                let target = within.target(index);
                 // Whoever panicked with it ends the whole search.
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 pattern.search(&mut searcher, target, (stored, &mut head, is_proven), &mut *seen)

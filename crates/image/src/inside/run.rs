@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use layer::{Body, Compression, Origin, Toc};
+use layer::{Compression, Origin, Toc};
 use oci::Descriptor;
 use tokio::sync::mpsc;
 
-use super::Looking;
+use super::{Bodies, Looking};
 use crate::Error;
 use crate::feed;
 
@@ -29,10 +29,21 @@ type ReadBody = Box<dyn FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send>
 
 /// Files that are still to be read.
 pub(super) struct Run {
-    pub(super) bodies: Arc<[Body]>,
-    /// Positions of those that are left, in the order of the layer.
-    pub(super) order: Vec<usize>,
+    pub(super) bodies: Arc<dyn Bodies>,
+    /// The index of the first that is left.
+    pub(super) next: usize,
     pub(super) read: ReadBody,
+}
+
+impl Run {
+    /// The indexes of those that are left.
+    pub(super) fn left(&self) -> Range<usize> {
+        self.next..self.bodies.count()
+    }
+
+    fn ended(self) -> (End, Self) {
+        (if self.left().is_empty() { End::Done } else { End::More }, self)
+    }
 }
 
 /// How a run ended.
@@ -77,21 +88,21 @@ pub(super) async fn read(
 
 /// The spans of the next files that are near each other, and how many files these are; `None` if the next one has no bytes.
 fn near(toc: &Toc, run: &Run) -> Option<(Range<usize>, usize)> {
-    let cover = |body: &usize| {
-        let body = &run.bodies[*body];
+    let cover = |index: usize| {
+        let body = run.bodies.get(index);
         if body.stored() == 0 {
             return 0..0;
         }
         let start = body.offset.saturating_sub(toc.lead());
         toc.cover(start..body.offset.saturating_add(body.stored())).spans
     };
-    let mut order = run.order.iter();
-    let mut spans = cover(order.next()?);
+    let mut left = run.left().map(cover);
+    let mut spans = left.next()?;
     if spans.is_empty() {
         return None;
     }
     let mut count = 1;
-    for next in order.map(cover) {
+    for next in left {
         if !next.is_empty() {
             let end = toc.compressed(spans.end - 1).end;
             if toc.compressed(next.start).start > end + GAP {
@@ -214,39 +225,35 @@ fn inflate(
     let mut at = toc.inflated(span);
     let Ok(inflated) = toc.resume(span, feed) else { return Ok((End::Wrong, run)) };
     let mut inflated = BufReader::with_capacity(BUFFER, inflated);
-    let mut done = 0;
-    for index in run.order.iter().take(count) {
-        let body = &run.bodies[*index];
+    for index in run.left().take(count) {
+        let body = run.bodies.get(index);
         if body.stored() == 0 {
-            (run.read)(*index, &mut io::empty())?;
-            done += 1;
+            (run.read)(index, &mut io::empty())?;
+            run.next = index + 1;
             continue;
         }
         // Files that lie within each other, which no tar has, are read again.
         let Some(skip) = body.offset.checked_sub(at + toc.lead()) else { break };
         let before = before(&mut inflated, skip, toc.lead());
         if before.as_ref().is_ok_and(|lead| !toc.confirms(lead, body)) {
-            run.order.drain(..done);
             return Ok((End::Wrong, run));
         }
         let has_begun = before.is_ok();
         let mut stored = Counted { reader: (&mut inflated).take(body.stored()), count: 0, failed: false };
         let outcome = match before {
-            Ok(_) => (run.read)(*index, &mut stored),
+            Ok(_) => (run.read)(index, &mut stored),
             Err(source) => Err(Error::Body { source }),
         };
         // What an index of others leads to is what it says, or the index is wrong.
         let is_unproven = toc.origin != Origin::Layer && (stored.failed || !has_begun);
         if is_unproven || (outcome.is_err() || stored.failed) && wrong.load(Ordering::Relaxed) {
-            run.order.drain(..done);
             return Ok((End::Wrong, run));
         }
         outcome?;
         at = body.offset + stored.count;
-        done += 1;
+        run.next = index + 1;
     }
-    run.order.drain(..done);
-    Ok((if run.order.is_empty() { End::Done } else { End::More }, run))
+    Ok(run.ended())
 }
 
 /// Passes over so many bytes, and gives so many behind them.
@@ -263,16 +270,14 @@ fn before(inflated: &mut impl Read, skip: u64, lead: u64) -> io::Result<Vec<u8>>
 
 /// Reads the files at the front that have no bytes.
 fn empty(mut run: Run) -> Result<(End, Run), Error> {
-    let mut done = 0;
-    for index in &run.order {
-        if run.bodies[*index].stored() > 0 {
+    for index in run.left() {
+        if run.bodies.get(index).stored() > 0 {
             break;
         }
-        (run.read)(*index, &mut io::empty())?;
-        done += 1;
+        (run.read)(index, &mut io::empty())?;
+        run.next = index + 1;
     }
-    run.order.drain(..done);
-    Ok((if run.order.is_empty() { End::Done } else { End::More }, run))
+    Ok(run.ended())
 }
 
 /// What is stored of a file: ends with an error where the bytes end too early.

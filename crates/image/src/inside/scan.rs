@@ -2,10 +2,10 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use layer::{Body, Caught, Toc};
+use layer::{Caught, Toc};
 use oci::Descriptor;
 
-use super::Inside;
+use super::{Bodies, Inside};
 use crate::Error;
 use crate::feed::{self, fill, fill_in_parts};
 
@@ -26,10 +26,10 @@ impl Inside {
     }
 
     /// What is stored of a file that was caught, if that is all that is to be read.
-    pub(super) fn take_caught(&self, layer: usize, bodies: &[Body]) -> Option<Vec<u8>> {
+    pub(super) fn take_caught(&self, layer: usize, bodies: &dyn Bodies) -> Option<Vec<u8>> {
         let mut caught = self.caught();
-        let is_all =
-            caught.as_ref().is_some_and(|(own, caught)| *own == layer && *bodies == [caught.body.clone()]);
+        let is_all = bodies.count() == 1
+            && caught.as_ref().is_some_and(|(own, caught)| *own == layer && *bodies.get(0) == caught.body);
         caught.take_if(|_| is_all).map(|(_, caught)| caught.stored)
     }
 

@@ -39,10 +39,10 @@ pub(super) async fn read(
     let mut file = spooled?;
     let mut run = run;
     let reading = tokio::task::spawn_blocking(move || {
-        for index in &run.order {
-            let body = &run.bodies[*index];
+        for index in run.left() {
+            let body = run.bodies.get(index);
             file.seek(SeekFrom::Start(body.offset)).map_err(|source| Error::Body { source })?;
-            (run.read)(*index, &mut (&mut file).take(body.stored()))?;
+            (run.read)(index, &mut (&mut file).take(body.stored()))?;
         }
         Ok(())
     });
