@@ -1,5 +1,6 @@
 //! Brings one blob to the destination.
 
+mod ahead;
 mod feed;
 mod held;
 mod place;

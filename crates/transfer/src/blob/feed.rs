@@ -1,51 +1,52 @@
 //! A blob's bytes in order: from one connection, or, where that is what all wait for, from several.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::Descriptor;
-use store::{ByteStream, Error as StoreError, Kind, Ranges};
+use store::{ByteStream, Error as StoreError, Ranges};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::question::Question;
 use super::splits::{Purpose, TRY};
 use crate::transfer::Run;
 use crate::turns::Turn;
 
-/// The length of a piece that is read ahead, in bytes. Each waits in memory for those before it.
-pub(crate) const PIECE: u64 = 1 << 20;
+/// The length of a piece that is read ahead, in bytes. Each waits in memory for those before it; but short ones cost the source more:
+/// docker-registry reads 4 MiB of its file for each.
+const PIECE: u64 = 2 << 20;
 
-/// How many pieces of a run may be in memory.
-pub(crate) const WINDOW: usize = 28;
+/// How many pieces of a run may wait in memory.
+pub(crate) const WINDOW: usize = 15;
 
-/// How many a blob begins with, and the most that it may have where no other waits for help.
-const FIRST: u32 = 4;
-const MOST: u32 = 8;
+/// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
+/// help.
+const FIRST: u32 = 5;
+const MOST: u32 = 7;
 
 /// How much the first connection still reads of a blob that is split, in bytes: about as long as others take to begin.
-const LEAD: u64 = 2 * PIECE;
+const LEAD: u64 = 3 << 20;
 
-/// So many bytes more than before, of the blob and of all together, prove that several connections help: that is more than
-/// what lies between us and a link takes at any rate.
+/// The same where it is to be found out whether that helps.
+const TRIAL_LEAD: u64 = 1 << 20;
+
+/// So many bytes more than before, of all blobs together, prove that several connections help, if at least half of them are of the one
+/// that has them: that is more than what lies between us and a link takes at any rate.
 const PROOF: f64 = 14e6;
 
 /// How long is waited for the proof.
 const TRIAL: Duration = Duration::from_secs(10);
 
 /// How long is watched before it is decided who waits for whom.
-const WATCH: Duration = Duration::from_millis(200);
+const WATCH: Duration = Duration::from_millis(150);
 
 /// The source is what all wait for if the destination takes less than this share of the time, and the other way round.
 const BUSY: f64 = 0.2;
-
-/// Neither side waits more for the other.
-const EVEN: f64 = 0.5;
 
 /// Several connections help if they bring so many times as much as one.
 const GAIN: f64 = 1.5;
@@ -65,10 +66,10 @@ pub(super) struct Feed {
     /// What comes after the stream, in order.
     ahead: VecDeque<Ahead>,
     /// The piece that is being handed out.
-    piece: Piece,
+    piece: Option<Ahead>,
     /// The next byte that nobody reads yet.
     next: u64,
-    /// How many pieces may be read ahead, if any are.
+    /// How many pieces may be read ahead beside the one that is handed out, if any are.
     depth: usize,
     /// The room for them, which is this blob's as long as it is split.
     room: Option<OwnedSemaphorePermit>,
@@ -105,18 +106,6 @@ struct Watch {
     wrote: Duration,
 }
 
-/// The bytes of a piece that was read ahead.
-type Piece = VecDeque<Bytes>;
-
-/// A piece that is read ahead; given up when dropped.
-struct Ahead(JoinHandle<Result<Piece, StoreError>>);
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Drop for Feed {
     fn drop(&mut self) {
         self.run.splits.end(self.age);
@@ -139,7 +128,7 @@ impl Feed {
             end: blob.size,
             at: start,
             ahead: VecDeque::new(),
-            piece: Piece::default(),
+            piece: None,
             next: blob.size,
             depth: 0,
             room: None,
@@ -161,7 +150,6 @@ impl Feed {
         self.watch.waited += began.elapsed();
         if let Some(Ok(bytes)) = &next {
             self.at += bytes.len() as u64;
-            self.run.splits.brought(bytes.len() as u64);
         }
         next
     }
@@ -169,6 +157,7 @@ impl Feed {
     async fn take(&mut self, turn: &mut Turn) -> Option<Result<Bytes, StoreError>> {
         if let Some(stream) = &mut self.stream {
             let next = stream.next().await;
+            self.count(next.as_ref());
             if self.end == self.blob.size {
                 return next;
             }
@@ -187,18 +176,29 @@ impl Feed {
             turn.end_reading();
         }
         loop {
-            if let Some(bytes) = self.piece.pop_front() {
-                return Some(Ok(bytes));
+            if let Some(piece) = &mut self.piece {
+                let next = piece.next().await;
+                if next.is_some() {
+                    return next;
+                }
+                self.read_ahead();
             }
-            let Some(mut head) = self.ahead.pop_front() else {
-                return if self.next < self.blob.size { self.rejoin().await } else { None };
-            };
-            match (&mut head.0).await {
-                Ok(Ok(piece)) => self.piece = piece,
-                Ok(Err(error)) => return Some(Err(error)),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            self.piece = self.ahead.pop_front();
+            self.narrow();
+            match &self.piece {
+                None if self.next < self.blob.size => return self.rejoin().await,
+                None => return None,
+                // It takes as much room as one that waits.
+                Some(piece) if piece.is_whole() => {}
+                Some(_) => self.read_ahead(),
             }
-            self.read_ahead();
+        }
+    }
+
+    /// Counts what came over the one connection.
+    fn count(&self, next: Option<&Result<Bytes, StoreError>>) {
+        if let Some(Ok(bytes)) = next {
+            self.run.splits.brought(bytes.len() as u64);
         }
     }
 
@@ -211,6 +211,7 @@ impl Feed {
             Err(error) => return Some(Err(error)),
         };
         let first = stream.next().await;
+        self.count(first.as_ref());
         (self.stream, self.end, self.next) = (Some(stream), self.blob.size, self.blob.size);
         first
     }
@@ -230,17 +231,24 @@ impl Feed {
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]
         let rate = (self.at - self.watch.from) as f64 / total;
         self.watch = Watch { from: self.at, ..Watch::default() };
+        let is_blocked = busy > 1.0 - BUSY;
         // Where it helps, the processor may be what keeps both sides busy.
-        let starved = busy < if self.run.splits.known_to_help() { EVEN } else { BUSY };
-        self.blocked = if busy > 1.0 - BUSY { self.blocked + 1 } else { 0 };
+        let starved = if self.run.splits.known_to_help() { !is_blocked } else { busy < BUSY };
+        self.blocked = if is_blocked { self.blocked + 1 } else { 0 };
         let left = self.blob.size.saturating_sub(self.at);
-        self.waits = self.far && starved && self.has_one_connection() && is_long(left);
-        self.run.splits.note(self.age, left, self.waits);
-        if self.depth == 0 {
+        let has_one_connection = self.has_one_connection();
+        if has_one_connection {
             self.alone = rate;
-            if self.waits {
+        }
+        self.waits = self.far && !is_blocked && has_one_connection && is_long(left);
+        self.run.splits.note(self.age, left, self.waits, self.alone);
+        if self.depth == 0 {
+            if self.waits && starved {
                 self.split();
             }
+        } else if self.trial.is_none() && self.run.splits.are_longer(left) {
+            // They are who is waited for in the end.
+            self.depth = 0;
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
             self.give_up();
@@ -257,11 +265,14 @@ impl Feed {
     fn judge_trial(&mut self) {
         let Some(Trial { since, at, brought, rate }) = self.trial else { return };
         let took = since.elapsed();
-        let more = |bytes: u64, rate: f64| bytes as f64 > rate * took.as_secs_f64() + PROOF;
+        let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
         // What it takes from others is no gain.
-        if more(self.at - at, self.alone) && more(self.run.splits.total() - brought, rate) {
+        let all = more(self.run.splits.total() - brought, rate);
+        if all > PROOF && more(self.at - at, self.alone) > PROOF / 2.0 {
             self.run.splits.help();
             self.trial = None;
+            // The others want some too.
+            self.depth = self.depth.min(FIRST as usize);
         } else if took > TRIAL {
             self.give_up();
         }
@@ -278,10 +289,17 @@ impl Feed {
         self.stream.is_some() && self.end == self.blob.size
     }
 
+    /// Gives back the room that is not needed any more.
+    fn narrow(&mut self) {
+        let needed = self.depth.max(self.ahead.len());
+        if let Some(room) = &mut self.room {
+            drop(room.split(room.num_permits().saturating_sub(needed)));
+        }
+    }
+
     /// Takes room for `depth` pieces, or for as many as there is.
     fn widen(&mut self, depth: usize) {
         let Some(room) = &mut self.room else { return };
-        // What was taken before a cut is still there.
         while room.num_permits() < depth {
             let Ok(more) = Arc::clone(&self.run.window).try_acquire_owned() else { break };
             room.merge(more);
@@ -307,9 +325,9 @@ impl Feed {
             return self.end_trial();
         };
         (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
-        self.end = self.at + LEAD;
+        self.end = self.at + if self.trial.is_some() { TRIAL_LEAD } else { LEAD.min(left / 3) };
         self.next = self.end;
-        self.run.splits.note(self.age, left, false);
+        self.run.splits.note(self.age, left, false, self.alone);
         self.read_ahead();
     }
 
@@ -324,33 +342,12 @@ impl Feed {
         while self.ahead.len() < self.depth && self.next < self.blob.size {
             let part = self.next..self.blob.size.min(self.next + PIECE);
             self.next = part.end;
-            let read = read(Arc::clone(&self.run), self.blob.clone(), part, self.age);
-            self.ahead.push_back(Ahead(tokio::spawn(read)));
+            self.ahead.push_back(Ahead::new(&self.run, &self.blob, part, self.age));
         }
     }
 }
 
 /// Whether so much of a blob is left that it is worth splitting.
 fn is_long(left: u64) -> bool {
-    left > LEAD + u64::from(FIRST) * PIECE
-}
-
-/// Reads a piece whole, when there is a slot.
-async fn read(run: Arc<Run>, blob: Descriptor, part: Range<u64>, age: u64) -> Result<Piece, StoreError> {
-    let _turn = run.turns.helper(age).await;
-    let mut left = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
-    let mut piece = Piece::new();
-    let mut stream = run.capped(run.source.read(&blob, part).await?);
-    while left > 0 {
-        let Some(bytes) = stream.next().await else { break };
-        let mut bytes = bytes?;
-        bytes.truncate(left);
-        left -= bytes.len();
-        piece.push_back(bytes);
-    }
-    if left > 0 {
-        let doing = format!("reading blob {}", blob.digest);
-        return Err(StoreError::new(Kind::Interrupted, doing, "a part of it ended early"));
-    }
-    Ok(piece)
+    left > 2 * PIECE
 }

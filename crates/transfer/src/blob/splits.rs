@@ -51,6 +51,8 @@ struct Blob {
     left: u64,
     /// Whether it waits for the one connection that brings it.
     waits: bool,
+    /// What it brought over one connection, in bytes a second; infinite where that is not known yet.
+    alone: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl Splits {
     pub(super) fn begin(&self, blob: u64, left: u64) {
         let mut state = self.state();
         state.flow.look(self.total());
-        state.blobs.insert(blob, Blob { left, waits: false });
+        state.blobs.insert(blob, Blob { left, waits: false, alone: f64::INFINITY });
     }
 
     /// A blob has come to its end.
@@ -106,9 +108,12 @@ impl Splits {
         self.brought.load(Ordering::Relaxed)
     }
 
-    /// What all bring together, in bytes a second.
+    /// What all bring together, each over one connection, in bytes a second.
     pub(super) fn rate(&self) -> f64 {
-        self.state().flow.rate
+        let state = self.state();
+        let alone: f64 = state.blobs.values().map(|blob| blob.alone).sum();
+        // Where the destination stood still, more comes at once for a moment.
+        state.flow.rate.min(alone)
     }
 
     /// Returns when it is seen that all together bring so little that connections may be what they wait for.
@@ -129,11 +134,12 @@ impl Splits {
         state.flow.is_enough()
     }
 
-    /// Notes how many bytes of a blob are left, and whether it waits for the one connection that brings it.
-    pub(super) fn note(&self, blob: u64, left: u64, waits: bool) {
+    /// Notes how many bytes of a blob are left, whether it waits for the one connection that brings it, and how many that brings a
+    /// second.
+    pub(super) fn note(&self, blob: u64, left: u64, waits: bool, alone: f64) {
         let mut state = self.state();
         state.flow.look(self.total());
-        state.blobs.insert(blob, Blob { left, waits });
+        state.blobs.insert(blob, Blob { left, waits, alone });
     }
 
     /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it.
@@ -145,10 +151,7 @@ impl Splits {
         }
         let mut others = state.blobs.iter().filter(|(age, _)| **age != blob).map(|(_, other)| other);
         match state.known {
-            // What others had left is a moment old.
-            Known::Help => {
-                others.all(|other| !other.waits || other.left / 4 * 3 <= left).then_some(Purpose::Help)
-            }
+            Known::Help => (!others.any(|other| other.is_longer(left))).then_some(Purpose::Help),
             Known::Tried => None,
             Known::Useless(until) if Instant::now() < until => None,
             Known::Unknown | Known::Useless(_) => {
@@ -166,6 +169,11 @@ impl Splits {
     /// Whether others wait to be split, so that who is has enough.
     pub(super) fn are_wanted(&self) -> bool {
         self.state().blobs.values().any(|blob| blob.waits)
+    }
+
+    /// Whether one waits to be split of which more is left than so many bytes.
+    pub(super) fn are_longer(&self, left: u64) -> bool {
+        self.state().blobs.values().any(|other| other.is_longer(left))
     }
 
     /// Several connections brought more than one.
@@ -198,6 +206,13 @@ impl Splits {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole at every moment, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blob {
+    /// Whether it waits, and more of it is left than so many bytes. What it had left is a moment old.
+    fn is_longer(&self, left: u64) -> bool {
+        self.waits && self.left / 10 * 9 > left
     }
 }
 
@@ -247,14 +262,14 @@ mod tests {
         let splits = Splits::default();
         for (blob, left) in (0..).zip(left.map(|left| left << 20)) {
             splits.begin(blob, left);
-            splits.note(blob, left, true);
+            splits.note(blob, left, true, 1e6);
         }
         splits
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_finds_out_for_all_and_not_the_largest() {
-        let splits = waiting([90, 80, 70]);
+        let splits = waiting([90, 85, 82]);
         let may = || [0, 1, 2].map(|blob| splits.may(blob));
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.are_unknown();
@@ -288,10 +303,36 @@ mod tests {
         assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
         assert!(splits.are_wanted());
         // It has others by now.
-        splits.note(0, 80 << 20, false);
+        splits.note(0, 80 << 20, false, 1e6);
         assert_eq!(splits.may(1), Some(Purpose::Help));
         splits.end(1);
         assert!(!splits.are_wanted());
+    }
+
+    #[tokio::test]
+    async fn who_is_split_gives_way_to_one_that_has_much_more_left() {
+        let splits = waiting([50, 40]);
+        splits.help();
+        assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
+        splits.note(0, 37 << 20, false, 1e6);
+        assert!(!splits.are_longer(37 << 20), "by little");
+        assert!(splits.are_longer(35 << 20));
+        assert!(splits.may(1).is_some());
+        splits.note(1, 40 << 20, false, 1e6);
+        assert!(!splits.are_longer(0), "none waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_of_more_is_no_rate() {
+        let splits = Splits::default();
+        splits.begin(0, 80 << 20);
+        splits.begin(1, 80 << 20);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        splits.brought(50_000_000);
+        splits.note(0, 80 << 20, true, 20e6);
+        assert!((splits.rate() - 50e6).abs() < 1.0, "that of one is not known");
+        splits.note(1, 80 << 20, true, 20e6);
+        assert!((splits.rate() - 40e6).abs() < 1.0);
     }
 
     #[test]
@@ -313,7 +354,7 @@ mod tests {
         for (brought, may) in [(600 << 20, None), (10 << 20, Some(Purpose::Help))] {
             tokio::time::sleep(Duration::from_secs(1)).await;
             splits.brought(brought);
-            splits.note(0, 80 << 20, true);
+            splits.note(0, 80 << 20, true, 1e6);
             assert_eq!(splits.may(0), may, "{brought}");
         }
     }

@@ -1,0 +1,90 @@
+//! A piece of a blob that is read before it is its turn.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use oci::Descriptor;
+use store::{Error as StoreError, Kind};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::transfer::Run;
+
+/// Given up when dropped.
+pub(super) struct Ahead {
+    bytes: UnboundedReceiver<Result<Bytes, StoreError>>,
+    reading: JoinHandle<()>,
+}
+
+impl Ahead {
+    /// Begins to read when there is a slot.
+    pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, part: Range<u64>, age: u64) -> Self {
+        let (sender, bytes) = unbounded_channel();
+        let reading = tokio::spawn(read(Arc::clone(run), blob.clone(), part, age, sender));
+        Self { bytes, reading }
+    }
+
+    /// Whether all of it has come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.reading.is_finished()
+    }
+
+    /// The next bytes, when they are there.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
+        let next = self.bytes.recv().await;
+        if next.is_none()
+            && let Err(error) = (&mut self.reading).await
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        next
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+async fn read(
+    run: Arc<Run>,
+    blob: Descriptor,
+    part: Range<u64>,
+    age: u64,
+    sender: UnboundedSender<Result<Bytes, StoreError>>,
+) {
+    let _turn = run.turns.helper(age).await;
+    if let Err(error) = pass(&run, &blob, part, &sender).await {
+        let _ = sender.send(Err(error));
+    }
+}
+
+/// Hands out what has come.
+async fn pass(
+    run: &Run,
+    blob: &Descriptor,
+    part: Range<u64>,
+    sender: &UnboundedSender<Result<Bytes, StoreError>>,
+) -> Result<(), StoreError> {
+    let mut left = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
+    let mut stream = run.capped(run.source.read(blob, part).await?);
+    while left > 0 {
+        let Some(bytes) = stream.next().await else { break };
+        let mut bytes = bytes?;
+        bytes.truncate(left);
+        left -= bytes.len();
+        run.splits.brought(bytes.len() as u64);
+        // What was read with it takes as much again, and would wait too.
+        let bytes = Bytes::copy_from_slice(&bytes);
+        // Nobody takes it any more when this is about to be given up.
+        let _ = sender.send(Ok(bytes));
+    }
+    if left > 0 {
+        let doing = format!("reading blob {}", blob.digest);
+        return Err(StoreError::new(Kind::Interrupted, doing, "a part of it ended early"));
+    }
+    Ok(())
+}
