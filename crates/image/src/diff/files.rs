@@ -174,8 +174,8 @@ pub(super) async fn changes(
     let (olds, news) = (&a.merged.nodes, &b.merged.nodes);
     // Room that is not needed costs no memory, but lists that grow leave holes in it.
     let mut found = Vec::with_capacity(olds.len().saturating_add(news.len()));
-    // Files of both whose contents have to be read.
-    let mut unread: Vec<(&Node<'_>, &Node<'_>)> = Vec::with_capacity(olds.len().min(news.len()));
+    // Files of both whose contents have to be read, by their positions.
+    let mut unread: Vec<(u32, u32)> = Vec::with_capacity(olds.len().min(news.len()));
     for old in olds.iter().filter(|node| is_wanted(node.path(), below)) {
         let seen = b.at(old.path());
         let Seen::Node(new) = seen else {
@@ -192,7 +192,7 @@ pub(super) async fn changes(
                 if pair.is_one_file(was.layer, is.layer) {
                     aspects.insert(Aspect::Content);
                 } else {
-                    unread.push((old, new));
+                    unread.extend(position(olds, old).zip(position(news, new)));
                     continue;
                 }
             }
@@ -212,19 +212,25 @@ pub(super) async fn changes(
             found.push(one_sided(path, old, new));
         }
     }
+    let unread = unread.iter().map(|(old, new)| (&olds[*old as usize], &news[*new as usize]));
     let contents = unread
-        .iter()
+        .clone()
         .filter_map(|(old, new)| Some([content(pair, 0, *first, old)?, content(pair, 1, *first, new)?]));
     let different = different(pair, tables, contents).await?;
-    for ((old, new), differs) in unread.into_iter().zip(different) {
+    for ((old, new), differs) in unread.zip(different) {
         let mut aspects = aspects(old.entry, new.entry, ignores_times);
         if differs {
             aspects.insert(Aspect::Content);
         }
         found.extend(changed(old, new, aspects));
     }
-    found.sort_by(|a, b| path_order(a.path(), b.path()));
+    found.sort_unstable_by(|a, b| path_order(a.path(), b.path()));
     Ok(found)
+}
+
+/// Where a node stands, in 32 bits, in which merging counts them too.
+fn position(nodes: &[Node<'_>], node: &Node<'_>) -> Option<u32> {
+    nodes.element_offset(node)?.try_into().ok()
 }
 
 fn is_unread_link(node: &Node<'_>) -> bool {
