@@ -22,7 +22,7 @@ use local::Tables;
 use oci::{Descriptor, Digest, Manifest, MediaType, View};
 use store::{Event, Observer, Silent, Store};
 
-pub use body::{Bodies, expand};
+pub use body::{Wanted, expand};
 pub use extract::Extracted;
 pub use fate::{Deed, Fate, Touch, fates, touches};
 pub use filter::{Account, Filter, Glob, GlobError, LayerChoice, Owner, Type};
@@ -306,7 +306,7 @@ impl Inside {
         Err(FindError::NotFound(path.to_vec()).into())
     }
 
-    /// Reads files of a layer: `read` gets the index of each in `bodies`, in their order, and its stored bytes ([`expand`] fills the
+    /// Reads files of a layer, best in the order in which they lie there: `read` gets the index of each in `bodies`, and its stored bytes ([`expand`] fills the
     /// holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read again in another way: then
     /// `read` is called for the same file once more, and what it had of it before does not count.
     ///
@@ -315,7 +315,7 @@ impl Inside {
     pub async fn read(
         &self,
         layer: usize,
-        bodies: Arc<dyn Bodies>,
+        bodies: Arc<dyn Wanted>,
         read: impl FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         if let Some(stored) = self.take_caught(layer, &*bodies) {

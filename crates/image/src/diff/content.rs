@@ -12,7 +12,7 @@ use oci::{Algorithm, Digest, Hasher};
 
 use super::tables::{Pair, Tables};
 use crate::Error;
-use crate::inside::{Bodies, expand};
+use crate::inside::{Wanted, expand};
 
 /// How many layers are read at once.
 const LAYERS_AT_ONCE: usize = 4;
@@ -21,7 +21,7 @@ const LAYERS_AT_ONCE: usize = 4;
 /// half as many are in memory.
 const MANY: usize = 200_000;
 
-/// Enough of a hash that begins with something secret: whoever makes images cannot look for equal ones.
+/// Enough of the hash of something secret and a content: whoever makes images cannot look for equal ones.
 type Print = [u8; 16];
 
 /// A file's content, and the layer that it is in: which image's, and which one of it.
@@ -66,7 +66,7 @@ impl Contents {
     }
 }
 
-impl Bodies for Contents {
+impl Wanted for Contents {
     fn count(&self) -> usize {
         self.entries.len()
     }
@@ -88,8 +88,8 @@ pub(super) async fn different<'a>(
     let mut wanted: HashMap<(usize, usize), Contents> = HashMap::new();
     for (layer, toc) in tables.sources(pair) {
         if let Some(count) = counts.get(&layer) {
-            let entries = Vec::with_capacity(*count);
-            wanted.insert(layer, Contents { toc: Arc::clone(toc), entries });
+            let room = || Contents { toc: Arc::clone(toc), entries: Vec::with_capacity(*count) };
+            wanted.entry(layer).or_insert_with(room);
         }
     }
     for content in pairs.clone().flatten() {

@@ -180,18 +180,19 @@ fn list<'a>(pair: &Pair<'_>, side: usize, first: usize, view: &Above<'a>, path: 
 
 async fn read(pair: &Pair<'_>, manager: Manager, lists: Vec<Content<'_>>) -> Result<Vec<Package>, Error> {
     let mut packages = Vec::new();
-    let mut layers: BTreeMap<(usize, usize), Vec<layer::Body>> = BTreeMap::new();
-    for list in lists {
-        layers.entry(list.layer).or_default().push(list.body.clone());
+    let mut layers: BTreeMap<(usize, usize), Vec<(usize, layer::Body)>> = BTreeMap::new();
+    for (position, list) in lists.into_iter().enumerate() {
+        layers.entry(list.layer).or_default().push((position, list.body.clone()));
     }
-    for ((side, layer), mut bodies) in layers {
-        bodies.sort_by_key(|body| body.offset);
+    for ((side, layer), mut lists) in layers {
+        lists.sort_by_key(|(_, body)| body.offset);
+        let (positions, bodies): (Vec<usize>, Vec<layer::Body>) = lists.into_iter().unzip();
         let found = Arc::new(Mutex::new(BTreeMap::new()));
         let filled = Arc::clone(&found);
         let parse = move |index: usize, stored: &mut dyn Read| {
             let packages = manager.parse(BufReader::new(stored)).map_err(|source| Error::Body { source })?;
             // A map is sound whoever panicked over it.
-            filled.lock().unwrap_or_else(PoisonError::into_inner).insert(index, packages);
+            filled.lock().unwrap_or_else(PoisonError::into_inner).insert(positions[index], packages);
             Ok(())
         };
         pair.sides[side].inside.read(layer, Arc::new(bodies), parse).await?;

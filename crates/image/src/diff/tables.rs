@@ -143,7 +143,8 @@ impl<'s> Pair<'s> {
 }
 
 impl Tables {
-    /// The tables, by where their layers are read from; those of layers that both have twice.
+    /// The tables, by where their layers are read from; those of layers that both have twice. What nodes of [`views`](Self::views) have
+    /// is in these.
     pub(super) fn sources(&self, pair: &Pair<'_>) -> impl Iterator<Item = ((usize, usize), &Arc<Toc>)> {
         let of = |side: usize| {
             let layers = self.tocs[side].iter().enumerate();

@@ -5,16 +5,16 @@ use std::io::{self, Read, Write};
 use layer::{Body, Extent};
 
 /// Contents in one layer that are to be read. There may be millions, so who has them elsewhere need not have them twice.
-pub trait Bodies: Send + Sync + 'static {
+pub trait Wanted: Send + Sync + 'static {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// One of them, by its index. Those that come in the order in which they lie in the layer are read at once; whatever lies before
-    /// the last one takes another request.
+    /// One of them, by its index. Those that come in the order in which they lie in the layer are read at once; what lies before the
+    /// one that came before takes another request.
     fn get(&self, index: usize) -> &Body;
 }
 
-impl Bodies for Body {
+impl Wanted for Body {
     fn count(&self) -> usize {
         1
     }
@@ -24,7 +24,7 @@ impl Bodies for Body {
     }
 }
 
-impl Bodies for Vec<Body> {
+impl Wanted for Vec<Body> {
     fn count(&self) -> usize {
         self.len()
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use layer::{Body, Kind, Metadata, Node, Table, Time, Toc};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
-use super::{Bodies, Inside, Spot, expand};
+use super::{Inside, Spot, Wanted, expand};
 use crate::Error;
 
 /// What an extraction has made, and what it has not.
@@ -142,7 +142,7 @@ impl Inside {
             return Ok(());
         }
         let Pending { toc, files } = &mut pending;
-        files.sort_by_key(|file| file.body(toc).offset);
+        files.sort_unstable_by_key(|file| file.body(toc).offset);
         let pending = Arc::new(pending);
         let (bodies, top, to) = (Arc::clone(&pending), top.to_owned(), to.to_owned());
         self.read(layer, bodies, move |index, stored| {
@@ -180,7 +180,7 @@ impl Pending {
     }
 }
 
-impl Bodies for Pending {
+impl Wanted for Pending {
     fn count(&self) -> usize {
         self.files.len()
     }

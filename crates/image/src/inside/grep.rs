@@ -10,7 +10,7 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch}
 use layer::{Body, Kind, Node, Toc};
 
 use super::body::Expanded;
-use super::{Bodies, Inside};
+use super::{Inside, Wanted};
 use crate::Error;
 
 /// A file that has a NUL so near its beginning, in bytes, is no text.
@@ -238,7 +238,7 @@ impl Searched {
     }
 }
 
-impl Bodies for Searched {
+impl Wanted for Searched {
     fn count(&self) -> usize {
         self.files.len()
     }

@@ -12,7 +12,7 @@ use layer::{Compression, Origin, Toc};
 use oci::Descriptor;
 use tokio::sync::mpsc;
 
-use super::{Bodies, Looking};
+use super::{Looking, Wanted};
 use crate::Error;
 use crate::feed;
 
@@ -29,7 +29,7 @@ type ReadBody = Box<dyn FnMut(usize, &mut dyn Read) -> Result<(), Error> + Send>
 
 /// Files that are still to be read.
 pub(super) struct Run {
-    pub(super) bodies: Arc<dyn Bodies>,
+    pub(super) bodies: Arc<dyn Wanted>,
     /// The index of the first that is left.
     pub(super) next: usize,
     pub(super) read: ReadBody,

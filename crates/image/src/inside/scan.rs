@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use layer::{Caught, Toc};
 use oci::Descriptor;
 
-use super::{Bodies, Inside};
+use super::{Inside, Wanted};
 use crate::Error;
 use crate::feed::{self, fill, fill_in_parts};
 
@@ -26,7 +26,7 @@ impl Inside {
     }
 
     /// What is stored of a file that was caught, if that is all that is to be read.
-    pub(super) fn take_caught(&self, layer: usize, bodies: &dyn Bodies) -> Option<Vec<u8>> {
+    pub(super) fn take_caught(&self, layer: usize, bodies: &dyn Wanted) -> Option<Vec<u8>> {
         let mut caught = self.caught();
         let is_all = bodies.count() == 1
             && caught.as_ref().is_some_and(|(own, caught)| *own == layer && *bodies.get(0) == caught.body);

@@ -26,7 +26,7 @@ impl Ahead {
         Self { bytes, reading }
     }
 
-    /// Whether all of it has come.
+    /// Whether nothing of it is to come any more.
     pub(super) fn is_whole(&self) -> bool {
         self.reading.is_finished()
     }
@@ -79,12 +79,16 @@ async fn pass(
         run.splits.brought(bytes.len() as u64);
         // What was read with it takes as much again, and would wait too.
         let bytes = Bytes::copy_from_slice(&bytes);
-        // Nobody takes it any more when this is about to be given up.
-        let _ = sender.send(Ok(bytes));
+        if sender.send(Ok(bytes)).is_err() {
+            // It is about to be given up.
+            return Ok(());
+        }
     }
-    if left > 0 {
-        let doing = format!("reading blob {}", blob.digest);
-        return Err(StoreError::new(Kind::Interrupted, doing, "a part of it ended early"));
-    }
-    Ok(())
+    if left > 0 { Err(ended_early(blob)) } else { Ok(()) }
+}
+
+/// What came of a part of a blob was not all.
+pub(super) fn ended_early(blob: &Descriptor) -> StoreError {
+    let doing = format!("reading blob {}", blob.digest);
+    StoreError::new(Kind::Interrupted, doing, "a part of it ended early")
 }

@@ -1,6 +1,7 @@
 //! A blob's bytes in order: from one connection, or, where that is what all wait for, from several.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use store::{ByteStream, Error as StoreError, Ranges};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, ended_early};
 use super::question::Question;
-use super::splits::{Purpose, TRY};
+use super::splits::{Blob, Purpose, TRY};
 use crate::transfer::Run;
 use crate::turns::Turn;
 
@@ -21,7 +22,7 @@ use crate::turns::Turn;
 /// docker-registry reads 4 MiB of its file for each.
 const PIECE: u64 = 2 << 20;
 
-/// How many pieces of a run may wait in memory.
+/// How many pieces of a run may wait in memory, beside what is left of those that are handed out.
 pub(crate) const WINDOW: usize = 15;
 
 /// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
@@ -35,8 +36,8 @@ const LEAD: u64 = 3 << 20;
 /// The same where it is to be found out whether that helps.
 const TRIAL_LEAD: u64 = 1 << 20;
 
-/// So many bytes more than before, of all blobs together, prove that several connections help, if at least half of them are of the one
-/// that has them: that is more than what lies between us and a link takes at any rate.
+/// So many bytes more than before, of all blobs together, prove that several connections help, if half as many of the one that has them
+/// have gone on to the destination: that is more than what lies between us and a link takes at any rate.
 const PROOF: f64 = 14e6;
 
 /// How long is waited for the proof.
@@ -71,7 +72,7 @@ pub(super) struct Feed {
     next: u64,
     /// How many pieces may be read ahead beside the one that is handed out, if any are.
     depth: usize,
-    /// The room for them, which is this blob's as long as it is split.
+    /// The room for them.
     room: Option<OwnedSemaphorePermit>,
     /// What the stream has if it was opened again.
     turn: Turn,
@@ -84,6 +85,8 @@ pub(super) struct Feed {
     far: bool,
     /// Whether it would be split if that helps.
     waits: bool,
+    /// It has just gone back to one connection.
+    rejoined: bool,
     /// What was when it was split, until it is known whether that helps.
     trial: Option<Trial>,
     /// The question whether the source sends parts, if it was asked here.
@@ -138,6 +141,7 @@ impl Feed {
             blocked: 0,
             far,
             waits: false,
+            rejoined: false,
             trial: None,
             _question: large.then(|| Question::ask(run, blob)).flatten(),
         }
@@ -151,29 +155,31 @@ impl Feed {
         if let Some(Ok(bytes)) = &next {
             self.at += bytes.len() as u64;
         }
+        if mem::take(&mut self.rejoined) {
+            // What it brings is seen from here on.
+            self.watch = Watch { from: self.at, ..Watch::default() };
+        }
         next
     }
 
     async fn take(&mut self, turn: &mut Turn) -> Option<Result<Bytes, StoreError>> {
-        if let Some(stream) = &mut self.stream {
-            let next = stream.next().await;
-            self.count(next.as_ref());
-            if self.end == self.blob.size {
-                return next;
-            }
+        let is_shared = self.end < self.blob.size;
+        if is_shared && self.at >= self.end && self.stream.take().is_some() {
             // Others read what follows, so the connection ends here.
-            let left = self.end.saturating_sub(self.at);
-            if let Some(Ok(mut bytes)) = next {
-                bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                if !bytes.is_empty() {
-                    return Some(Ok(bytes));
-                }
-            } else if let Some(Err(error)) = next {
-                return Some(Err(error));
-            }
-            self.stream = None;
             self.turn = Turn::default();
             turn.end_reading();
+        }
+        if let Some(stream) = &mut self.stream {
+            let mut next = stream.next().await;
+            match &mut next {
+                Some(Ok(bytes)) if is_shared => {
+                    bytes.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+                }
+                None if is_shared => next = Some(Err(ended_early(&self.blob))),
+                _ => {}
+            }
+            self.count(next.as_ref());
+            return next;
         }
         loop {
             if let Some(piece) = &mut self.piece {
@@ -213,6 +219,7 @@ impl Feed {
         let first = stream.next().await;
         self.count(first.as_ref());
         (self.stream, self.end, self.next) = (Some(stream), self.blob.size, self.blob.size);
+        self.rejoined = true;
         first
     }
 
@@ -241,21 +248,22 @@ impl Feed {
             self.alone = rate;
         }
         self.waits = self.far && !is_blocked && has_one_connection && is_long(left);
-        self.run.splits.note(self.age, left, self.waits, self.alone);
-        if self.depth == 0 {
+        let is_split = self.depth > 0;
+        self.run.splits.note(self.age, Blob { left, waits: self.waits, is_split, alone: self.alone });
+        if !is_split {
             if self.waits && starved {
                 self.split();
             }
-        } else if self.trial.is_none() && self.run.splits.are_longer(left) {
-            // They are who is waited for in the end.
+        } else if self.trial.is_none() && self.run.splits.gives_way(self.age) {
             self.depth = 0;
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
             self.give_up();
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
-        } else if starved && !self.run.splits.are_wanted() {
-            self.widen((self.depth * 2).min(MOST as usize));
+        } else if starved && self.next < self.blob.size {
+            let most = if self.run.splits.are_wanted() { FIRST } else { MOST };
+            self.widen((self.depth * 2).min(most as usize));
             self.read_ahead();
         }
     }
@@ -291,7 +299,8 @@ impl Feed {
 
     /// Gives back the room that is not needed any more.
     fn narrow(&mut self) {
-        let needed = self.depth.max(self.ahead.len());
+        let more = if self.next < self.blob.size { self.depth } else { 0 };
+        let needed = self.ahead.len().max(more);
         if let Some(room) = &mut self.room {
             drop(room.split(room.num_permits().saturating_sub(needed)));
         }
@@ -310,7 +319,10 @@ impl Feed {
     /// Lets others read what comes soon, where that may help and there is room.
     fn split(&mut self) {
         let left = self.blob.size.saturating_sub(self.at);
-        let room = self.run.window.available_permits() >= FIRST as usize && is_long(left);
+        let lead = LEAD.min(left / 3);
+        // There may be fewer left.
+        let first = u32::try_from((left - lead).div_ceil(PIECE)).unwrap_or(FIRST).min(FIRST);
+        let room = self.run.window.available_permits() >= first as usize && is_long(left);
         if !room || self.run.source.ranges() != Ranges::Yes || self.run.turns.are_of_one_host() {
             return;
         }
@@ -320,14 +332,15 @@ impl Feed {
             Trial { since: Instant::now(), at: self.at, brought: splits.total(), rate: splits.rate() }
         });
         // What is to be found out is found out soonest with many.
-        let depth = if self.trial.is_some() { MOST } else { FIRST };
+        let most = u32::try_from(self.run.window.available_permits()).unwrap_or(MOST).min(MOST);
+        let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };
         let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
             return self.end_trial();
         };
         (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
-        self.end = self.at + if self.trial.is_some() { TRIAL_LEAD } else { LEAD.min(left / 3) };
+        self.end = self.at + lead;
         self.next = self.end;
-        self.run.splits.note(self.age, left, false, self.alone);
+        self.run.splits.note(self.age, Blob { left, waits: false, is_split: true, alone: self.alone });
         self.read_ahead();
     }
 

@@ -46,13 +46,16 @@ struct State {
 }
 
 /// A blob as it was when it was seen last.
-#[derive(Debug)]
-struct Blob {
-    left: u64,
-    /// Whether it waits for the one connection that brings it.
-    waits: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blob {
+    /// How many bytes are left.
+    pub(super) left: u64,
+    /// Whether it has one connection and could be what all wait for.
+    pub(super) waits: bool,
+    /// Whether it has several.
+    pub(super) is_split: bool,
     /// What it brought over one connection, in bytes a second; infinite where that is not known yet.
-    alone: f64,
+    pub(super) alone: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +93,7 @@ impl Splits {
     pub(super) fn begin(&self, blob: u64, left: u64) {
         let mut state = self.state();
         state.flow.look(self.total());
-        state.blobs.insert(blob, Blob { left, waits: false, alone: f64::INFINITY });
+        state.blobs.insert(blob, Blob { left, waits: false, is_split: false, alone: f64::INFINITY });
     }
 
     /// A blob has come to its end.
@@ -134,12 +137,11 @@ impl Splits {
         state.flow.is_enough()
     }
 
-    /// Notes how many bytes of a blob are left, whether it waits for the one connection that brings it, and how many that brings a
-    /// second.
-    pub(super) fn note(&self, blob: u64, left: u64, waits: bool, alone: f64) {
+    /// Notes how a blob is.
+    pub(super) fn note(&self, age: u64, blob: Blob) {
         let mut state = self.state();
         state.flow.look(self.total());
-        state.blobs.insert(blob, Blob { left, waits, alone });
+        state.blobs.insert(age, blob);
     }
 
     /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it.
@@ -171,9 +173,14 @@ impl Splits {
         self.state().blobs.values().any(|blob| blob.waits)
     }
 
-    /// Whether one waits to be split of which more is left than so many bytes.
-    pub(super) fn are_longer(&self, left: u64) -> bool {
-        self.state().blobs.values().any(|other| other.is_longer(left))
+    /// Whether a blob that is split has to give way to one that waits, of which more is left: that is who all wait for in the end. Only
+    /// the shortest does, and where the other may have what it had.
+    pub(super) fn gives_way(&self, blob: u64) -> bool {
+        let state = self.state();
+        let Some(left) = state.blobs.get(&blob).map(|blob| blob.left) else { return false };
+        let is_shortest = state.blobs.values().all(|other| !other.is_split || left <= other.left);
+        let may = state.known == Known::Help && !state.flow.is_enough();
+        is_shortest && may && state.blobs.values().any(|other| other.is_longer(left))
     }
 
     /// Several connections brought more than one.
@@ -257,12 +264,17 @@ fn processors() -> usize {
 mod tests {
     use super::*;
 
+    /// A blob with one connection.
+    fn one(left: u64, waits: bool) -> Blob {
+        Blob { left, waits, is_split: false, alone: 1e6 }
+    }
+
     /// Blobs of so many MiB, numbered from 0, each waiting.
     fn waiting<const N: usize>(left: [u64; N]) -> Splits {
         let splits = Splits::default();
         for (blob, left) in (0..).zip(left.map(|left| left << 20)) {
             splits.begin(blob, left);
-            splits.note(blob, left, true, 1e6);
+            splits.note(blob, one(left, true));
         }
         splits
     }
@@ -303,23 +315,30 @@ mod tests {
         assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
         assert!(splits.are_wanted());
         // It has others by now.
-        splits.note(0, 80 << 20, false, 1e6);
+        splits.note(0, one(80 << 20, false));
         assert_eq!(splits.may(1), Some(Purpose::Help));
         splits.end(1);
         assert!(!splits.are_wanted());
     }
 
     #[tokio::test]
-    async fn who_is_split_gives_way_to_one_that_has_much_more_left() {
-        let splits = waiting([50, 40]);
+    async fn who_is_split_gives_way_to_one_that_has_more_left() {
+        let splits = waiting([50, 40, 30]);
         splits.help();
         assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
-        splits.note(0, 37 << 20, false, 1e6);
-        assert!(!splits.are_longer(37 << 20), "by little");
-        assert!(splits.are_longer(35 << 20));
+        let split = |left: u64| Blob { is_split: true, ..one(left << 20, false) };
+        splits.note(0, split(37));
+        assert!(!splits.gives_way(0), "by little");
+        splits.note(0, split(35));
+        assert!(splits.gives_way(0));
         assert!(splits.may(1).is_some());
-        splits.note(1, 40 << 20, false, 1e6);
-        assert!(!splits.are_longer(0), "none waits");
+        splits.note(2, split(30));
+        assert_eq!([0, 2].map(|blob| splits.gives_way(blob)), [false, true], "one is enough");
+        splits.are_useless();
+        assert!(!splits.gives_way(2), "nobody would have what it had");
+        splits.help();
+        splits.note(1, one(40 << 20, false));
+        assert!(!splits.gives_way(2), "none waits");
     }
 
     #[tokio::test(start_paused = true)]
@@ -329,9 +348,9 @@ mod tests {
         splits.begin(1, 80 << 20);
         tokio::time::sleep(Duration::from_secs(1)).await;
         splits.brought(50_000_000);
-        splits.note(0, 80 << 20, true, 20e6);
+        splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
         assert!((splits.rate() - 50e6).abs() < 1.0, "that of one is not known");
-        splits.note(1, 80 << 20, true, 20e6);
+        splits.note(1, Blob { alone: 20e6, ..one(80 << 20, true) });
         assert!((splits.rate() - 40e6).abs() < 1.0);
     }
 
@@ -354,7 +373,7 @@ mod tests {
         for (brought, may) in [(600 << 20, None), (10 << 20, Some(Purpose::Help))] {
             tokio::time::sleep(Duration::from_secs(1)).await;
             splits.brought(brought);
-            splits.note(0, 80 << 20, true, 1e6);
+            splits.note(0, one(80 << 20, true));
             assert_eq!(splits.may(0), may, "{brought}");
         }
     }
