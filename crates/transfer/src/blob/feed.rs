@@ -20,7 +20,7 @@ use crate::turns::Turn;
 
 /// The length of a piece that is read ahead, in bytes. Each waits in memory for those before it; but short ones cost the source more:
 /// docker-registry reads 4 MiB of its file for each.
-const PIECE: u64 = 2 << 20;
+const PIECE: u64 = 7 << 18;
 
 /// How many pieces of a run may wait in memory, beside what is left of those that are handed out.
 pub(crate) const WINDOW: usize = 15;
