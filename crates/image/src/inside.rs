@@ -306,9 +306,9 @@ impl Inside {
         Err(FindError::NotFound(path.to_vec()).into())
     }
 
-    /// Reads files of a layer, best in the order in which they lie there: `read` gets the index of each in `bodies`, and its stored bytes ([`expand`] fills the
-    /// holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read again in another way: then
-    /// `read` is called for the same file once more, and what it had of it before does not count.
+    /// Reads files of a layer, best in the order in which they lie there: `read` gets the index of each in `bodies`, and its stored
+    /// bytes ([`expand`] fills the holes of sparse files), which are proven. It runs on a thread that may wait. What is wrong is read
+    /// again in another way: then `read` is called for the same file once more, and what it had of it before does not count.
     ///
     /// # Errors
     /// Those of `read`; [`Error::Store`], [`Error::Layer`].

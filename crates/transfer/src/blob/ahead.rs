@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::transfer::Run;
 
-/// Given up when dropped.
+/// A piece that is read ahead, as it comes; given up when dropped.
 pub(super) struct Ahead {
     bytes: UnboundedReceiver<Result<Bytes, StoreError>>,
     reading: JoinHandle<()>,
