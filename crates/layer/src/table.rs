@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::entry::Entry;
+use crate::entry::{Body, Entry, Kind};
 use crate::scan::{Caught, Scanner};
 use crate::{Error, Limits};
 
@@ -32,6 +32,14 @@ impl Table {
     /// another table. It costs nothing: the reference tells.
     pub fn position(&self, entry: &Entry) -> Option<u32> {
         self.entries.element_offset(entry)?.try_into().ok()
+    }
+
+    /// The content of the file that stands there, as [`position`](Self::position) counts; `None` where no file does.
+    pub fn body(&self, position: u32) -> Option<&Body> {
+        match &self.entries.get(position as usize)?.kind {
+            Kind::File(body) => Some(body),
+            _ => None,
+        }
     }
 
     /// Reads an inflated layer to its end, copies every byte of it to `sink`, and notes what it holds.

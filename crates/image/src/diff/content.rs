@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt};
-use layer::{Body, Entry, Kind, Toc};
+use layer::{Body, Entry, Toc};
 use oci::{Algorithm, Digest, Hasher};
 
 use super::tables::{Pair, Tables};
@@ -52,10 +52,7 @@ struct Contents {
 
 impl Contents {
     fn body(&self, entry: u32) -> &Body {
-        let Kind::File(body) = &self.toc.table.entries[entry as usize].kind else {
-            unreachable!("only files are noted")
-        };
-        body
+        self.toc.table.body(entry).unwrap_or_else(|| unreachable!("only files are noted"))
     }
 
     fn sort(&mut self) {

@@ -192,10 +192,7 @@ impl Wanted for Pending {
 
 impl Listed {
     fn body<'a>(&self, toc: &'a Toc) -> &'a Body {
-        let Kind::File(body) = &toc.table.entries[self.entry as usize].kind else {
-            unreachable!("only files are noted")
-        };
-        body
+        toc.table.body(self.entry).unwrap_or_else(|| unreachable!("only files are noted"))
     }
 }
 
