@@ -286,8 +286,15 @@ impl Host {
             builder = builder.body(request.body.clone());
         }
         let exchange = self.exchange(client, builder.build()?);
+        let asked = Instant::now();
         match tokio::time::timeout(PATIENCE, exchange).await {
-            Ok(outcome) => Ok(outcome?),
+            Ok(outcome) => {
+                let response = outcome?;
+                if self.is_own(url) {
+                    self.pace.answered(asked.elapsed());
+                }
+                Ok(response)
+            }
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no answer for {} s", PATIENCE.as_secs()),

@@ -50,6 +50,8 @@ struct State {
     paused: Option<Instant>,
     /// How many were refused and wait, in their places, for others to end.
     parked: usize,
+    /// The shortest time that an answer took.
+    distance: Option<Duration>,
 }
 
 /// A place among the exchanges of a host; given back when dropped.
@@ -72,6 +74,7 @@ impl Pace {
             trouble: 0.0,
             paused: None,
             parked: 0,
+            distance: None,
         };
         Arc::new(Self {
             host: host.into(),
@@ -98,6 +101,17 @@ impl Pace {
         let _turn = self.turnstile.lock().await;
         self.enter(count).await;
         Slot { pace: Arc::clone(self), count }
+    }
+
+    /// About how far away the host is: the shortest time in which it answered so far.
+    pub fn distance(&self) -> Option<Duration> {
+        self.state().distance
+    }
+
+    /// An answer of the host began so long after it was asked for.
+    pub fn answered(&self, took: Duration) {
+        let mut state = self.state();
+        state.distance = Some(state.distance.map_or(took, |shortest| shortest.min(took)));
     }
 
     /// The host took an exchange.

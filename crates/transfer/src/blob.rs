@@ -194,6 +194,7 @@ impl Run {
         }
         // What it holds others can use, while the destination takes its time.
         drop(feed);
+        turn.end_moving();
         writer.commit().await.map_err(|error| blame(blob, error))
     }
 

@@ -33,9 +33,11 @@
 
 mod bandwidth;
 mod blob;
+mod crowd;
 mod delete;
 mod error;
 mod graph;
+mod machine;
 mod memo;
 mod naming;
 mod options;

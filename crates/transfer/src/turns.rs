@@ -9,12 +9,15 @@ use store::{Pace, Slot};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::crowd::{Crowd, Moving};
+
 /// Gives turns to those who wait. One task takes slots for blobs, always the destination's before the source's; another
 /// takes the source's for helpers. So nobody waits for a slot with one that the others need to go on.
 pub(crate) struct Turns {
     source: Option<Arc<Pace>>,
     destination: Option<Arc<Pace>>,
     jobs: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     blobs: Arc<Line>,
     helpers: Arc<Line>,
     /// Begun with the first who waits, as that needs a runtime.
@@ -26,6 +29,7 @@ pub(crate) struct Turns {
 pub(crate) struct Turn {
     source: Option<Slot>,
     _destination: Option<Slot>,
+    moving: Option<Moving>,
     _job: Option<OwnedSemaphorePermit>,
 }
 
@@ -34,16 +38,21 @@ impl Turn {
     pub(crate) fn end_reading(&mut self) {
         self.source = None;
     }
+
+    /// Lets another blob move: all bytes of this one are where they are to be, and the destination has only to keep them.
+    pub(crate) fn end_moving(&mut self) {
+        self.moving = None;
+    }
 }
 
 impl Turns {
     /// Turns at the paces of both sides, with no more blobs than `jobs` at once.
     pub(crate) fn new(source: Option<Arc<Pace>>, destination: Option<Arc<Pace>>, jobs: NonZeroUsize) -> Self {
-        let jobs = Arc::new(Semaphore::new(jobs.get().min(Semaphore::MAX_PERMITS)));
         Self {
+            jobs: Arc::new(Semaphore::new(jobs.get().min(Semaphore::MAX_PERMITS))),
+            crowd: Crowd::new(source.clone(), destination.clone()),
             source,
             destination,
-            jobs,
             blobs: Arc::default(),
             helpers: Arc::default(),
             dispatchers: OnceLock::new(),
@@ -78,8 +87,9 @@ impl Turns {
     fn begin(&self) {
         self.dispatchers.get_or_init(|| {
             let (source, destination) = (self.source.clone(), self.destination.clone());
-            let jobs = Arc::clone(&self.jobs);
-            let blob = move || for_blob(source.clone(), destination.clone(), Arc::clone(&jobs));
+            let (jobs, crowd) = (Arc::clone(&self.jobs), Arc::clone(&self.crowd));
+            let blob =
+                move || for_blob(source.clone(), destination.clone(), Arc::clone(&jobs), Arc::clone(&crowd));
             let source = self.source.clone();
             let helper = move || for_helper(source.clone());
             [
@@ -98,16 +108,22 @@ impl Drop for Turns {
     }
 }
 
-async fn for_blob(source: Option<Arc<Pace>>, destination: Option<Arc<Pace>>, jobs: Arc<Semaphore>) -> Turn {
+async fn for_blob(
+    source: Option<Arc<Pace>>,
+    destination: Option<Arc<Pace>>,
+    jobs: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
+) -> Turn {
     // The semaphore is never closed, so this is always a permit.
     let job = jobs.acquire_owned().await.ok();
+    let moving = Some(crowd.join().await);
     if let (Some(source), Some(destination)) = (&source, &destination)
         && Arc::ptr_eq(source, destination)
     {
-        return Turn { source: None, _destination: Some(destination.acquire(2).await), _job: job };
+        return Turn { source: None, _destination: Some(destination.acquire(2).await), moving, _job: job };
     }
     let destination = slot(destination).await;
-    Turn { source: slot(source).await, _destination: destination, _job: job }
+    Turn { source: slot(source).await, _destination: destination, moving, _job: job }
 }
 
 async fn for_helper(source: Option<Arc<Pace>>) -> Turn {
