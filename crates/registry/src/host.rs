@@ -30,7 +30,7 @@ pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
     name: RegistryName,
     pub(crate) base: OnceCell<Url>,
-    /// The base that was found after the remembered one had proved wrong.
+    /// The base that was found after the presumed one had proved wrong.
     pub(crate) found_base: OnceCell<Url>,
     /// Whether the registry has answered, by the scheme of the base.
     pub(crate) answered: AtomicBool,
@@ -158,9 +158,8 @@ impl Host {
 
     /// The URL of `path` on the registry; `path` begins behind `/v2/`.
     pub(crate) async fn url(&self, path: &str) -> Result<Url, Error> {
-        let remembered = self.notes.scheme().filter(|_| !self.shared.options.plain_http);
         let base = self.base.get_or_try_init(|| async {
-            match remembered {
+            match self.presumed_scheme() {
                 Some(scheme) => self.base_by(scheme.as_str()),
                 None => self.find_base().await,
             }
@@ -168,6 +167,14 @@ impl Host {
         let mut url = self.found_base.get().unwrap_or(base.await?).clone();
         url.set_path(&format!("/v2/{path}"));
         Ok(url)
+    }
+
+    /// The scheme that the registry spoke the last time, or most likely speaks. What comes of the first request proves it.
+    pub(crate) fn presumed_scheme(&self) -> Option<Scheme> {
+        if self.shared.options.plain_http {
+            return None;
+        }
+        self.notes.scheme().or_else(|| scheme::guess(&self.name, &self.shared))
     }
 
     /// The base of all URLs, by the scheme that the registry speaks.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::memory::Scheme;
 use crate::resolve::Resolver;
 use crate::shared::Shared;
 use crate::tls;
@@ -18,6 +19,14 @@ use crate::trouble::Trouble;
 
 /// How long a server may take to show which protocol it speaks.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a registry on this machine speaks in all likelihood: http, which costs nothing if it is right, and one request if
+/// not. To ask first costs all of them two round trips.
+pub(crate) fn guess(registry: &RegistryName, shared: &Shared) -> Option<Scheme> {
+    let is_here =
+        registry.is_loopback() && port(registry).is_some() && !through_proxy_for_http(registry, shared);
+    is_here.then_some(Scheme::Http)
+}
 
 /// `https`, unless plain http may be used and is what the server speaks.
 pub(crate) async fn find(registry: &RegistryName, shared: &Shared) -> &'static str {

@@ -188,7 +188,10 @@ impl Transport {
         let route = self
             .route(url, sent_from)
             .map_err(|refused| Error::Refused { url: redact::url(url), reason: refused.to_string() })?;
-        let kind = Kind { lane, route, trust: self.trust(url)?, fresh };
+        let trust = self.trust(url)?;
+        // Without TLS all speak HTTP/1.1, and one takes the connection that another has left.
+        let lane = if trust == Trust::Nothing { Lane::Api } else { lane };
+        let kind = Kind { lane, route, trust, fresh };
         if let Some(client) = lock(&self.clients).get(&kind) {
             return Ok(client.clone());
         }

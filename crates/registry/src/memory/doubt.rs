@@ -1,4 +1,4 @@
-//! What was remembered, and proves wrong: it costs one request, and is never an error.
+//! What was remembered or guessed, and proves wrong: it costs one request, and is never an error.
 
 use std::error::Error as StdError;
 use std::sync::atomic::Ordering;
@@ -39,14 +39,14 @@ impl Host {
         }
     }
 
-    /// The same URL by the scheme that the registry speaks, if it is not the one that was remembered.
+    /// The same URL by the scheme that the registry speaks, if it is not the one that was presumed.
     async fn other_scheme(&self, url: &Url) -> Option<Url> {
-        self.notes.scheme()?;
+        self.presumed_scheme()?;
         let found = self.found_base.get_or_try_init(|| self.find_base()).await.ok()?;
         (found.origin() != url.origin()).then(|| at(found, url))
     }
 
-    /// The URL, where it was made of a base that was remembered wrongly.
+    /// The URL, where it was made of a base that was presumed wrongly.
     pub(crate) fn set_right(&self, url: Url) -> Url {
         match self.found_base.get().filter(|_| self.is_misspelt(&url)) {
             Some(found) => at(found, &url),
@@ -54,7 +54,7 @@ impl Host {
         }
     }
 
-    /// Whether a URL was made of what was remembered, and another scheme has been found since.
+    /// Whether a URL was made of what was presumed, and another scheme has been found since.
     fn is_misspelt(&self, url: &Url) -> bool {
         !self.is_own(url) && self.base.get().is_some_and(|wrong| wrong.origin() == url.origin())
     }

@@ -47,8 +47,7 @@ async fn redirects_out_of_https_are_refused() {
 }
 
 #[tokio::test]
-async fn the_probe_for_the_scheme_is_no_request() {
-    // The first connection is the probe, whatever follows is not its business.
+async fn who_is_on_this_machine_is_first_spoken_to_by_http_and_without_credentials() {
     let (server, heard) = raw::listen(|mut stream| {
         let mut bytes = vec![0; 8192];
         let length = stream.read(&mut bytes).unwrap_or(0);
@@ -58,11 +57,33 @@ async fn the_probe_for_the_scheme_is_no_request() {
     });
     let store = store_of(&server, options(), login(&server, "user", "secret"));
     assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::NotFound);
+    let first = String::from_utf8_lossy(&heard.recv().unwrap()).into_owned();
+    assert!(
+        first.starts_with("HEAD /v2/demo/web/manifests/1.0") && !first.contains("uthorization"),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn the_probe_for_the_scheme_is_no_request() {
+    // It refuses the first request as one does that wants TLS.
+    let (server, heard) = raw::listen(|mut stream| {
+        let mut bytes = vec![0; 8192];
+        let length = stream.read(&mut bytes).unwrap_or(0);
+        let answer = if bytes[0] == 22 { "404 Not Found" } else { "400 Bad Request" };
+        let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\nConnection: close\r\n\r\n").as_bytes());
+        bytes.truncate(length);
+        bytes
+    });
+    let store = store_of(&server, options(), login(&server, "user", "secret"));
+    // It speaks http after all, so the 400 is its answer.
+    let error = store.resolve(&tag("1.0")).await.unwrap_err();
+    assert!(line(&error).contains("400 Bad Request"), "{error}");
+    assert!(String::from_utf8_lossy(&heard.recv().unwrap()).starts_with("HEAD /v2/demo/web/manifests/1.0"));
     let probe = heard.recv().unwrap();
     assert_eq!(probe[0], 22, "a TLS record");
     let text = String::from_utf8_lossy(&probe);
     assert!(!text.contains("HTTP/") && !text.contains("uthorization"), "{text}");
-    assert!(String::from_utf8_lossy(&heard.recv().unwrap()).starts_with("HEAD /v2/demo/web/manifests/1.0"));
 }
 
 #[tokio::test]
