@@ -106,7 +106,11 @@ impl Client {
     /// All probes; `None` if the registry is not reached, or does not let one in.
     async fn probe(&self, question: &Question, chart: &mut Chart<'_>) -> Option<()> {
         let host = self.host(&question.registry);
-        let url = match host.url("").await {
+        let url = match host.ask_scheme().await {
+            Ok(()) => host.url("").await,
+            Err(error) => Err(error),
+        };
+        let url = match url {
             Ok(url) => url,
             Err(error) => {
                 chart.note(Probe::Scheme, true, failed(error));

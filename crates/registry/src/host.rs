@@ -182,6 +182,11 @@ impl Host {
         self.base_by(scheme::find(&self.name, &self.shared).await)
     }
 
+    /// Finds the scheme out now, whatever was presumed.
+    pub(crate) async fn ask_scheme(&self) -> Result<(), Error> {
+        self.base.get_or_try_init(|| self.find_base()).await.map(|_| ())
+    }
+
     fn base_by(&self, scheme: &str) -> Result<Url, Error> {
         let text = format!("{scheme}://{}/v2/", self.name);
         let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };

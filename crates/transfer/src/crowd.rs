@@ -132,10 +132,13 @@ mod tests {
 
     use super::*;
 
-    fn host(milliseconds: u64) -> Option<Arc<Pace>> {
-        let pace = Pace::new("host", 64);
-        pace.answered(Duration::from_millis(milliseconds));
-        Some(pace)
+    /// Hosts that answer in so many milliseconds.
+    fn hosts(distances: [u64; 2]) -> [Option<Arc<Pace>>; 2] {
+        distances.map(|distance| {
+            let pace = Pace::new("host", 64);
+            pace.answered(Duration::from_millis(distance));
+            Some(pace)
+        })
     }
 
     /// How many more may move now.
@@ -147,7 +150,7 @@ mod tests {
     async fn few_move_where_the_machine_is_busy() {
         static NOW: AtomicU64 = AtomicU64::new(0);
         let busy = || Some(Ticks { idle: 0, all: NOW.fetch_add(1, Ordering::Relaxed) });
-        let crowd = Crowd::watching([host(2), None], busy);
+        let crowd = Crowd::watching(hosts([2, 3]), busy);
         let mut moving = more(&crowd);
         assert_eq!(moving.len(), crowd.few);
         tokio::time::sleep(WATCH * 3).await;
@@ -167,11 +170,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn as_many_again_move_where_it_is_idle() {
         static NOW: AtomicU64 = AtomicU64::new(0);
-        fn idle() -> Option<Ticks> {
+        let half_idle = || {
             let all = NOW.fetch_add(2, Ordering::Relaxed);
             Some(Ticks { idle: all / 2, all })
-        }
-        let crowd = Crowd::watching([host(2), host(3)], idle);
+        };
+        let crowd = Crowd::watching(hosts([2, 3]), half_idle);
         let mut moving = more(&crowd);
         for factor in [2, 4, 8] {
             tokio::time::sleep(WATCH).await;
@@ -183,8 +186,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_this_machine_where_a_host_is_far_or_nothing_is_seen() {
         let busy = || Some(Ticks { idle: 0, all: 1 });
-        assert_eq!(more(&Crowd::watching([host(2), host(30)], busy)).len(), 100);
+        assert_eq!(more(&Crowd::watching(hosts([2, 30]), busy)).len(), 100);
         assert_eq!(more(&Crowd::watching([Some(Pace::new("silent", 8)), None], busy)).len(), 100);
-        assert_eq!(more(&Crowd::watching([host(2), None], || None)).len(), 100);
+        assert_eq!(more(&Crowd::watching(hosts([2, 3]), || None)).len(), 100);
     }
 }
