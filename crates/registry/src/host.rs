@@ -182,7 +182,7 @@ impl Host {
         self.base_by(scheme::find(&self.name, &self.shared).await)
     }
 
-    /// Finds the scheme out now, whatever was presumed.
+    /// Finds the scheme out before the first request, whatever would be presumed.
     pub(crate) async fn ask_scheme(&self) -> Result<(), Error> {
         self.base.get_or_try_init(|| self.find_base()).await.map(|_| ())
     }

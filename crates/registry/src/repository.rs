@@ -336,7 +336,7 @@ impl Store for RegistryStore {
     }
 
     async fn prepare(&self) {
-        // Whether it speaks https or http.
+        // Whether it speaks https or http, where that is to be asked.
         let _ = self.host.url("").await;
     }
 

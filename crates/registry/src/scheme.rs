@@ -21,10 +21,13 @@ use crate::trouble::Trouble;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a registry on this machine speaks in all likelihood: http, which costs nothing if it is right, and one request if
-/// not. To ask first costs all of them two round trips.
+/// not. To ask first costs all of them two round trips. Whoever has headers of his own for every request may have secrets in
+/// them: there nothing is guessed.
 pub(crate) fn guess(registry: &RegistryName, shared: &Shared) -> Option<Scheme> {
-    let is_here =
-        registry.is_loopback() && port(registry).is_some() && !through_proxy_for_http(registry, shared);
+    let is_here = registry.is_loopback()
+        && port(registry).is_some()
+        && !through_proxy_for_http(registry, shared)
+        && shared.transport.headers.is_empty();
     is_here.then_some(Scheme::Http)
 }
 

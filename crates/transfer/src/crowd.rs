@@ -78,7 +78,7 @@ impl Crowd {
     /// Takes room if there is any.
     fn has_room(&self) -> bool {
         let mut state = self.state();
-        let has_room = state.moving < self.few || !self.is_near() || state.found_room((self.ticks)());
+        let has_room = state.moving < self.few || !self.is_near() || state.found_room(self.ticks);
         state.moving += usize::from(has_room);
         has_room
     }
@@ -95,15 +95,15 @@ impl Crowd {
 
 impl State {
     /// Takes one of the places that the machine was seen to have. Where it had something to spare, as many again may move.
-    fn found_room(&mut self, ticks: Option<Ticks>) -> bool {
-        // What cannot be seen stops nobody.
-        let Some(ticks) = ticks else { return true };
+    fn found_room(&mut self, ticks: fn() -> Option<Ticks>) -> bool {
         let now = Instant::now();
-        let (since, before) = *self.since.get_or_insert((now, ticks));
-        if now - since >= WATCH {
-            self.since = Some((now, ticks));
-            let is_busy = ticks.idle_since(before).is_some_and(|idle| idle < IDLE);
-            self.room = if is_busy { 0 } else { self.moving };
+        if self.since.is_none_or(|(since, _)| now - since >= WATCH) {
+            // What cannot be seen stops nobody.
+            let Some(ticks) = ticks() else { return true };
+            if let Some((_, before)) = self.since.replace((now, ticks)) {
+                let is_busy = ticks.idle_since(before).is_some_and(|idle| idle < IDLE);
+                self.room = if is_busy { 0 } else { self.moving };
+            }
         }
         let has_room = self.room > 0;
         self.room = self.room.saturating_sub(1);

@@ -39,7 +39,7 @@ impl Turn {
         self.source = None;
     }
 
-    /// Lets another blob move: all bytes of this one are where they are to be, and the destination has only to keep them.
+    /// Lets another blob move: what is left of this one is its last piece, and that the destination keeps it.
     pub(crate) fn end_moving(&mut self) {
         self.moving = None;
     }

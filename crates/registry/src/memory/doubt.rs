@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::sync::atomic::Ordering;
 
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use reqwest::Response;
 use url::Url;
 
@@ -26,6 +27,12 @@ impl Host {
         if !self.is_own(url) {
             return None;
         }
+        if self.guesses_scheme()
+            && !outcome.as_ref().is_ok_and(is_registry)
+            && let Some(again) = self.other_scheme(url).await
+        {
+            return Some(again);
+        }
         match outcome {
             // Servers that want TLS answer plain http with a 400, if at all.
             Ok(response) if response.status() != StatusCode::BAD_REQUEST => {
@@ -46,6 +53,12 @@ impl Host {
         (found.origin() != url.origin()).then(|| at(found, url))
     }
 
+    /// Whether nothing but a guess tells the scheme so far.
+    fn guesses_scheme(&self) -> bool {
+        let is_settled = self.answered.load(Ordering::Relaxed) || self.found_base.initialized();
+        !is_settled && self.notes.scheme().is_none()
+    }
+
     /// The URL, where it was made of a base that was presumed wrongly.
     pub(crate) fn set_right(&self, url: Url) -> Url {
         match self.found_base.get().filter(|_| self.is_misspelt(&url)) {
@@ -58,6 +71,15 @@ impl Host {
     fn is_misspelt(&self, url: &Url) -> bool {
         !self.is_own(url) && self.base.get().is_some_and(|wrong| wrong.origin() == url.origin())
     }
+}
+
+/// Whether an answer is that of a registry, and not what stands before one that wants TLS: some answer plain http with a redirect, or
+/// have no such page.
+fn is_registry(response: &Response) -> bool {
+    let headers = response.headers();
+    response.status().is_success()
+        || response.status() == StatusCode::UNAUTHORIZED && headers.contains_key(WWW_AUTHENTICATE)
+        || headers.contains_key("docker-distribution-api-version")
 }
 
 /// The URL with another scheme, host and port.

@@ -89,6 +89,8 @@ impl Target {
     /// Looks for a session that was opened before: it, and how many bytes it has. `None` if it is gone, or nothing that
     /// can be gone on with.
     pub(super) async fn find(&self, location: &str) -> Result<Option<(Session, u64)>, Error> {
+        // An address that was kept has its scheme; what would be presumed may be another.
+        self.host.ask_scheme().await?;
         let registry = self.host.url("").await?;
         let Ok(url) = Url::parse(location) else { return Ok(None) };
         if registry.scheme() == "https" && url.scheme() != "https" {

@@ -3,11 +3,14 @@
 use std::io::{Read, Write};
 
 use ::auth::Keychain;
+use serde_json::json;
 use store::{Kind, Store};
 use testkit::{Answer, DockerRegistry, FaultRegistry, Route, images};
 
 use crate::raw;
-use crate::support::{REPOSITORY, anonymous, descriptor, line, login, options, read, store_of, tag};
+use crate::support::{
+    REPOSITORY, anonymous, configured, descriptor, line, login, options, read, store_of, tag,
+};
 
 #[tokio::test]
 async fn an_untrusted_certificate_is_told_at_once() {
@@ -99,4 +102,43 @@ async fn a_refused_port_is_told_at_once() {
          Connection refused (os error 111)"
     );
     assert_eq!(line(&error), expected);
+}
+
+/// Some that want TLS answer plain http as if they spoke it.
+#[tokio::test]
+async fn what_stands_before_a_registry_that_wants_tls_is_no_registry() {
+    for answer in ["308 Permanent Redirect\r\nLocation: https://127.0.0.1/", "404 Not Found", "403 Forbidden"]
+    {
+        let (server, heard) = raw::listen(move |mut stream| {
+            let mut bytes = vec![0; 8192];
+            let length = stream.read(&mut bytes).unwrap_or(0);
+            let _ = match bytes[0] {
+                // An alert of TLS: enough to know that it is spoken there.
+                22 => stream.write_all(b"\x15\x03\x03\x00\x02\x02\x28"),
+                _ => stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()),
+            };
+            bytes.truncate(length);
+            bytes
+        });
+        let error = anonymous(&server).resolve(&tag("1.0")).await.unwrap_err();
+        assert!(line(&error).contains(&format!("HEAD https://{server}/v2/")), "{error}");
+        let first: Vec<u8> = (0..3).map(|_| heard.recv().unwrap()[0]).collect();
+        assert_eq!(first, [b'H', 22, 22], "the request, the greeting, and the request by TLS");
+    }
+}
+
+#[tokio::test]
+async fn headers_of_ones_own_do_not_go_to_a_guess() {
+    let (server, heard) = raw::listen(|mut stream| {
+        let mut bytes = vec![0; 8192];
+        let length = stream.read(&mut bytes).unwrap_or(0);
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        bytes.truncate(length);
+        bytes
+    });
+    let config = json!({"HttpHeaders": {"X-Key": "secret"}});
+    let store = store_of(&server, options(), configured(&config));
+    assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(heard.recv().unwrap()[0], 22, "a TLS record");
+    assert!(String::from_utf8_lossy(&heard.recv().unwrap()).contains("secret"));
 }

@@ -82,7 +82,9 @@ impl Run {
             None => site.fill(left / piece, turn).await,
         };
         drop(copies);
-        turn.end_moving();
+        if outcome.is_ok() {
+            turn.end_moving();
+        }
         let site = Arc::into_inner(site).expect("all tasks that held it have ended");
         match outcome {
             Ok(()) => site.placer.commit().await.map_err(|error| blame(blob, error)),
