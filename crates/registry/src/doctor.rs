@@ -106,11 +106,7 @@ impl Client {
     /// All probes; `None` if the registry is not reached, or does not let one in.
     async fn probe(&self, question: &Question, chart: &mut Chart<'_>) -> Option<()> {
         let host = self.host(&question.registry);
-        let url = match host.ask_scheme().await {
-            Ok(()) => host.url("").await,
-            Err(error) => Err(error),
-        };
-        let url = match url {
+        let url = match host.asked_base().await {
             Ok(url) => url,
             Err(error) => {
                 chart.note(Probe::Scheme, true, failed(error));

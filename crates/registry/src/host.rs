@@ -182,9 +182,10 @@ impl Host {
         self.base_by(scheme::find(&self.name, &self.shared).await)
     }
 
-    /// Finds the scheme out before the first request, whatever would be presumed.
-    pub(crate) async fn ask_scheme(&self) -> Result<(), Error> {
-        self.base.get_or_try_init(|| self.find_base()).await.map(|_| ())
+    /// The base of all URLs. If this comes before the first request, the scheme is found out, and not presumed.
+    pub(crate) async fn asked_base(&self) -> Result<Url, Error> {
+        self.base.get_or_try_init(|| self.find_base()).await?;
+        self.url("").await
     }
 
     fn base_by(&self, scheme: &str) -> Result<Url, Error> {

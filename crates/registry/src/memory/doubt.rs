@@ -53,7 +53,7 @@ impl Host {
         (found.origin() != url.origin()).then(|| at(found, url))
     }
 
-    /// Whether nothing but a guess tells the scheme so far.
+    /// Whether the scheme is no more than a guess, if it is presumed at all.
     fn guesses_scheme(&self) -> bool {
         let is_settled = self.answered.load(Ordering::Relaxed) || self.found_base.initialized();
         !is_settled && self.notes.scheme().is_none()

@@ -90,8 +90,7 @@ impl Target {
     /// can be gone on with.
     pub(super) async fn find(&self, location: &str) -> Result<Option<(Session, u64)>, Error> {
         // An address that was kept has its scheme; what would be presumed may be another.
-        self.host.ask_scheme().await?;
-        let registry = self.host.url("").await?;
+        let registry = self.host.asked_base().await?;
         let Ok(url) = Url::parse(location) else { return Ok(None) };
         if registry.scheme() == "https" && url.scheme() != "https" {
             return Ok(None);

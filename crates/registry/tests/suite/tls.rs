@@ -1,6 +1,7 @@
 //! https, http, and which of them a server speaks.
 
 use std::io::{Read, Write};
+use std::sync::mpsc::Receiver;
 
 use ::auth::Keychain;
 use serde_json::json;
@@ -11,6 +12,27 @@ use crate::raw;
 use crate::support::{
     REPOSITORY, anonymous, configured, descriptor, line, login, options, read, store_of, tag,
 };
+
+/// The first byte of a TLS greeting.
+const GREETING: u8 = 22;
+
+/// An alert of TLS: enough to know that it is spoken there.
+const ALERT: &str = "\x15\x03\x03\x00\x02\x02\x28";
+
+const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// A server that answers a greeting and whatever else comes, each connection once; what it heard can be received.
+fn answering(to_greeting: &'static str, to_others: impl Into<String>) -> (String, Receiver<Vec<u8>>) {
+    let to_others = to_others.into();
+    raw::listen(move |mut stream| {
+        let mut bytes = vec![0; 8192];
+        let length = stream.read(&mut bytes).unwrap_or(0);
+        let answer = if bytes[0] == GREETING { to_greeting } else { &to_others };
+        let _ = stream.write_all(answer.as_bytes());
+        bytes.truncate(length);
+        bytes
+    })
+}
 
 #[tokio::test]
 async fn an_untrusted_certificate_is_told_at_once() {
@@ -51,13 +73,7 @@ async fn redirects_out_of_https_are_refused() {
 
 #[tokio::test]
 async fn who_is_on_this_machine_is_first_spoken_to_by_http_and_without_credentials() {
-    let (server, heard) = raw::listen(|mut stream| {
-        let mut bytes = vec![0; 8192];
-        let length = stream.read(&mut bytes).unwrap_or(0);
-        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        bytes.truncate(length);
-        bytes
-    });
+    let (server, heard) = answering(NOT_FOUND, NOT_FOUND);
     let store = store_of(&server, options(), login(&server, "user", "secret"));
     assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::NotFound);
     let first = String::from_utf8_lossy(&heard.recv().unwrap()).into_owned();
@@ -70,21 +86,14 @@ async fn who_is_on_this_machine_is_first_spoken_to_by_http_and_without_credentia
 #[tokio::test]
 async fn the_probe_for_the_scheme_is_no_request() {
     // It refuses the first request as one does that wants TLS.
-    let (server, heard) = raw::listen(|mut stream| {
-        let mut bytes = vec![0; 8192];
-        let length = stream.read(&mut bytes).unwrap_or(0);
-        let answer = if bytes[0] == 22 { "404 Not Found" } else { "400 Bad Request" };
-        let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\nConnection: close\r\n\r\n").as_bytes());
-        bytes.truncate(length);
-        bytes
-    });
+    let (server, heard) = answering(NOT_FOUND, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     let store = store_of(&server, options(), login(&server, "user", "secret"));
     // It speaks http after all, so the 400 is its answer.
     let error = store.resolve(&tag("1.0")).await.unwrap_err();
     assert!(line(&error).contains("400 Bad Request"), "{error}");
     assert!(String::from_utf8_lossy(&heard.recv().unwrap()).starts_with("HEAD /v2/demo/web/manifests/1.0"));
     let probe = heard.recv().unwrap();
-    assert_eq!(probe[0], 22, "a TLS record");
+    assert_eq!(probe[0], GREETING, "a TLS record");
     let text = String::from_utf8_lossy(&probe);
     assert!(!text.contains("HTTP/") && !text.contains("uthorization"), "{text}");
 }
@@ -109,36 +118,20 @@ async fn a_refused_port_is_told_at_once() {
 async fn what_stands_before_a_registry_that_wants_tls_is_no_registry() {
     for answer in ["308 Permanent Redirect\r\nLocation: https://127.0.0.1/", "404 Not Found", "403 Forbidden"]
     {
-        let (server, heard) = raw::listen(move |mut stream| {
-            let mut bytes = vec![0; 8192];
-            let length = stream.read(&mut bytes).unwrap_or(0);
-            let _ = match bytes[0] {
-                // An alert of TLS: enough to know that it is spoken there.
-                22 => stream.write_all(b"\x15\x03\x03\x00\x02\x02\x28"),
-                _ => stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()),
-            };
-            bytes.truncate(length);
-            bytes
-        });
+        let (server, heard) = answering(ALERT, format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"));
         let error = anonymous(&server).resolve(&tag("1.0")).await.unwrap_err();
         assert!(line(&error).contains(&format!("HEAD https://{server}/v2/")), "{error}");
         let first: Vec<u8> = (0..3).map(|_| heard.recv().unwrap()[0]).collect();
-        assert_eq!(first, [b'H', 22, 22], "the request, the greeting, and the request by TLS");
+        assert_eq!(first, [b'H', GREETING, GREETING], "the request, the greeting, and the request by TLS");
     }
 }
 
 #[tokio::test]
 async fn headers_of_ones_own_do_not_go_to_a_guess() {
-    let (server, heard) = raw::listen(|mut stream| {
-        let mut bytes = vec![0; 8192];
-        let length = stream.read(&mut bytes).unwrap_or(0);
-        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        bytes.truncate(length);
-        bytes
-    });
+    let (server, heard) = answering(NOT_FOUND, NOT_FOUND);
     let config = json!({"HttpHeaders": {"X-Key": "secret"}});
     let store = store_of(&server, options(), configured(&config));
     assert_eq!(store.resolve(&tag("1.0")).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(heard.recv().unwrap()[0], 22, "a TLS record");
+    assert_eq!(heard.recv().unwrap()[0], GREETING, "a TLS record");
     assert!(String::from_utf8_lossy(&heard.recv().unwrap()).contains("secret"));
 }
