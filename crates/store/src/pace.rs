@@ -21,6 +21,9 @@ const NEAR: f64 = 0.75;
 /// So many failed exchanges, less those that succeeded in between, count as a refusal.
 const TROUBLE: f64 = 3.0;
 
+/// A host that has answered faster is so near that nobody waits for what lies between.
+const HERE: Duration = Duration::from_millis(10);
+
 /// The exchanges with one host: how many there may be, how many there are, and until when there shall be none.
 ///
 /// The limit doubles each round while all goes well, up to a ceiling. Where the host refuses (429, 503) or exchanges break
@@ -42,6 +45,8 @@ pub struct Pace {
 struct State {
     limit: f64,
     active: usize,
+    /// How many were under way when the limit was last used: what becomes of so many says whether there may be more.
+    telling: usize,
     /// The most that is known to be taken, once there was a refusal; until then the limit doubles.
     most: Option<f64>,
     /// Exchanges that were under way at the last cut: what they bring home is old news.
@@ -69,6 +74,7 @@ impl Pace {
         let state = State {
             limit: FIRST.min(ceiling),
             active: 0,
+            telling: 0,
             most: None,
             stale: 0,
             trouble: 0.0,
@@ -103,9 +109,9 @@ impl Pace {
         Slot { pace: Arc::clone(self), count }
     }
 
-    /// About how far away the host is: the shortest time in which it answered so far.
-    pub fn distance(&self) -> Option<Duration> {
-        self.state().distance
+    /// Whether the host is so near that nobody waits for what lies between; `None` before its first answer.
+    pub fn is_near(&self) -> Option<bool> {
+        self.state().distance.map(|distance| distance < HERE)
     }
 
     /// An answer of the host began so long after it was asked for.
@@ -119,9 +125,10 @@ impl Pace {
         let mut state = self.state();
         state.trouble *= 0.9;
         // A limit that nobody comes near proves nothing.
-        if state.active * 2 < state.room() {
+        if state.telling == 0 {
             return;
         }
+        state.telling -= 1;
         let grown = match state.most {
             None => state.limit + 1.0,
             Some(most) if state.limit + 1.0 > most => {
@@ -180,6 +187,9 @@ impl Pace {
                 let pause = state.pause();
                 if pause.is_none() && (state.active + count <= state.room() || state.active == 0) {
                     state.active += count;
+                    if state.active * 2 >= state.room() {
+                        state.telling = state.active;
+                    }
                     return;
                 }
                 pause
@@ -227,7 +237,7 @@ impl State {
             _ => (active.min(self.limit) / 2.0).floor().max(1.0),
         };
         self.most = Some(below);
-        self.trouble = 0.0;
+        (self.trouble, self.telling) = (0.0, 0);
         self.stale = self.active;
     }
 
@@ -302,6 +312,27 @@ mod tests {
         let (limits, refused) = rounds(&pace, 1000, 5).await;
         assert_eq!((limits, refused), (vec![16, 32, 32, 32, 32], 0));
         assert_eq!(Pace::new("host", 1).limit(), 1);
+    }
+
+    /// Exchanges that end while others begin, or that end all together, say the same.
+    #[tokio::test]
+    async fn it_doubles_however_exchanges_end() {
+        let pace = Pace::new("host", 64);
+        for limit in [16, 32] {
+            let mut slots = Vec::new();
+            while slots.len() < pace.limit() {
+                slots.push(pace.acquire(1).await);
+            }
+            while slots.pop().is_some() {
+                pace.accepted();
+            }
+            assert_eq!(pace.limit(), limit);
+        }
+        let _few = [pace.acquire(1).await, pace.acquire(1).await];
+        for _ in 0..10 {
+            pace.accepted();
+        }
+        assert_eq!(pace.limit(), 32);
     }
 
     #[tokio::test]

@@ -16,9 +16,6 @@ use crate::machine::{Ticks, processors};
 const EACH: usize = 2;
 const FEW: usize = 4;
 
-/// A host that answers faster is so near that nobody waits for what lies between.
-const NEAR: Duration = Duration::from_millis(10);
-
 /// How long is watched what the machine does.
 const WATCH: Duration = Duration::from_millis(150);
 
@@ -84,7 +81,7 @@ impl Crowd {
     }
 
     fn is_near(&self) -> bool {
-        self.hosts.iter().flatten().all(|host| host.distance().is_some_and(|distance| distance < NEAR))
+        self.hosts.iter().flatten().all(|host| host.is_near() == Some(true))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
