@@ -114,7 +114,8 @@ impl Common {
 
     fn pump(&self, from: &TcpStream, to: &TcpStream, direction: Direction, passed: &AtomicU64) {
         // On its way is as much as goes there and back, as on a real link whose windows are open.
-        let product = self.settings.rate.unwrap_or_default() * self.settings.delay.as_secs_f64() * 2.0;
+        let rate = self.settings.rate.or(self.settings.shared).unwrap_or_default();
+        let product = rate * self.settings.delay.as_secs_f64() * 2.0;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
