@@ -188,6 +188,14 @@ impl Host {
         self.url("").await
     }
 
+    /// Opens connections for what is to come.
+    pub(crate) async fn open_ahead(&self) {
+        let Ok(url) = self.url("").await else { return };
+        if let Ok(opening) = self.shared.transport.open_ahead(&url, self.pace.limit()) {
+            tokio::spawn(opening);
+        }
+    }
+
     fn base_by(&self, scheme: &str) -> Result<Url, Error> {
         let text = format!("{scheme}://{}/v2/", self.name);
         let refused = |reason| Error::Protocol { method: http::Method::GET, url: text.clone(), reason };

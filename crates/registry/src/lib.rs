@@ -20,6 +20,7 @@
 //! ```
 
 mod access;
+mod ahead;
 mod body;
 mod catalog;
 mod challenge;

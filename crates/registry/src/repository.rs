@@ -340,6 +340,12 @@ impl Store for RegistryStore {
         let _ = self.host.url("").await;
     }
 
+    async fn expect_many(&self) {
+        if self.host.pace.is_near() != Some(true) {
+            self.host.open_ahead().await;
+        }
+    }
+
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         let doing = || format!("fetching manifest {}", self.reference(selector));
         self.get(selector).await.map_err(|error| match error {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oci::RegistryName;
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use rustls::ClientConfig;
 use serde::Serialize;
 use url::Url;
 
+use crate::ahead::Ahead;
 use crate::guard::{Refused, Zone};
 use crate::proxies::Proxies;
 use crate::resolve::{Guarded, Resolver};
@@ -39,6 +40,8 @@ struct Kind {
     trust: Trust,
     /// Without a pool.
     fresh: bool,
+    /// The one host that it serves, where connections may be opened ahead.
+    authority: Option<String>,
 }
 
 /// The way to a host.
@@ -90,7 +93,16 @@ pub(crate) struct Transport {
     /// The hosts of the registries that were asked for: those that see the client's certificate.
     registries: Mutex<HashSet<String>>,
     user_agent: HeaderValue,
-    clients: Mutex<HashMap<Kind, Client>>,
+    clients: Mutex<HashMap<Kind, Ready>>,
+    /// What is trusted: to read the system's roots takes longer than many a command.
+    trusted: Mutex<HashMap<Trust, ClientConfig>>,
+}
+
+/// A client, and what it takes connections from before it opens any.
+#[derive(Clone)]
+struct Ready {
+    client: Client,
+    ahead: Ahead,
 }
 
 /// Whether a URL leads to this machine itself.
@@ -118,6 +130,7 @@ impl Transport {
             registries: Mutex::default(),
             user_agent: options.user_agent.parse().unwrap_or_else(|_| HeaderValue::from_static("hoist")),
             clients: Mutex::default(),
+            trusted: Mutex::default(),
         }
     }
 
@@ -185,18 +198,44 @@ impl Transport {
         sent_from: Option<Zone>,
         fresh: bool,
     ) -> Result<Client, Error> {
+        let kind = self.kind(lane, url, sent_from, fresh)?;
+        Ok(self.ready(&kind, url)?.client)
+    }
+
+    /// Opens connections for blobs, of the registry itself at `url`; the future ends a while after.
+    pub(crate) fn open_ahead(
+        &self,
+        url: &Url,
+        count: usize,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        let kind = self.kind(Lane::Bulk, url, None, false)?;
+        let ahead = self.ready(&kind, url)?.ahead;
+        let keeper = self.builder(&kind, url)?.connector_layer(ahead.keeping());
+        Ok(ahead.open(built(keeper), url.clone(), count))
+    }
+
+    fn kind(&self, lane: Lane, url: &Url, sent_from: Option<Zone>, fresh: bool) -> Result<Kind, Error> {
         let route = self
             .route(url, sent_from)
             .map_err(|refused| Error::Refused { url: redact::url(url), reason: refused.to_string() })?;
         let trust = self.trust(url)?;
         // Without TLS all speak HTTP/1.1, and one takes the connection that another has left.
         let lane = if trust == Trust::Nothing { Lane::Api } else { lane };
-        let kind = Kind { lane, route, trust, fresh };
-        if let Some(client) = lock(&self.clients).get(&kind) {
-            return Ok(client.clone());
+        let authority = (sent_from.is_none() && !fresh).then(|| tls::authority(url));
+        Ok(Kind { lane, route, trust, fresh, authority })
+    }
+
+    fn ready(&self, kind: &Kind, url: &Url) -> Result<Ready, Error> {
+        if let Some(ready) = lock(&self.clients).get(kind) {
+            return Ok(ready.clone());
         }
-        let client = self.build(&kind, url)?;
-        Ok(lock(&self.clients).entry(kind).or_insert(client).clone())
+        let ahead = Ahead::default();
+        let mut builder = self.builder(kind, url)?;
+        if kind.authority.is_some() {
+            builder = builder.connector_layer(ahead.taking());
+        }
+        let ready = Ready { client: built(builder), ahead };
+        Ok(lock(&self.clients).entry(kind.clone()).or_insert(ready).clone())
     }
 
     fn route(&self, url: &Url, sent_from: Option<Zone>) -> Result<Route, Refused> {
@@ -242,8 +281,14 @@ impl Transport {
         tls::config(self.tls.skip_verify, roots, identity.as_deref())
     }
 
-    fn build(&self, kind: &Kind, url: &Url) -> Result<Client, TlsError> {
-        let mut tls = self.tls(&kind.trust, url)?;
+    fn builder(&self, kind: &Kind, url: &Url) -> Result<ClientBuilder, TlsError> {
+        let known = lock(&self.trusted).get(&kind.trust).cloned();
+        let mut tls = if let Some(tls) = known {
+            tls
+        } else {
+            let tls = self.tls(&kind.trust, url)?;
+            lock(&self.trusted).entry(kind.trust.clone()).or_insert(tls).clone()
+        };
         let protocols: &[&[u8]] = match kind.lane {
             Lane::Api => &[b"h2", b"http/1.1"],
             Lane::Bulk => &[b"http/1.1"],
@@ -273,9 +318,13 @@ impl Transport {
         if kind.lane == Lane::Bulk {
             builder = builder.http1_only();
         }
-        // Building fails only for a TLS backend that it does not understand.
-        Ok(builder.build().expect("the TLS configuration is rustls's"))
+        Ok(builder)
     }
+}
+
+fn built(builder: ClientBuilder) -> Client {
+    // Building fails only for a TLS backend that it does not understand.
+    builder.build().expect("the TLS configuration is rustls's")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

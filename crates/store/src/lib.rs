@@ -67,6 +67,9 @@ pub trait Store: Debug + Send + Sync {
     /// when there is one.
     async fn prepare(&self) {}
 
+    /// Gets ready for many exchanges at once, as far as that is none itself.
+    async fn expect_many(&self) {}
+
     /// A manifest's bytes, checked against the digest if that was asked for.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::transfer::Run;
 use crate::{Error, Graph, Move, Transfer, Walk, plan};
 
-/// A new blob of so many bytes is sent without the question whether it is there: that is as many requests.
-const SMALL: u64 = 64 << 10;
+/// A blob of so many bytes is small. A new one is sent without the question whether it is there: that is as many requests.
+pub(crate) const SMALL: u64 = 64 << 10;
 
 /// What a copy would do.
 #[derive(Clone, Debug)]

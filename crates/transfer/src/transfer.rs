@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::{Descriptor, Digest, Manifest, Repository, Selector};
 use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use crate::bandwidth::Bandwidth;
 use crate::blob::{Splits, WINDOW};
@@ -19,7 +20,7 @@ use crate::graph::{Graph, Node, existing};
 use crate::memo::Memo;
 use crate::paced::Paced;
 use crate::plan::waves;
-use crate::survey::{Answer, Finding, Survey};
+use crate::survey::{Answer, Finding, SMALL, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
 
@@ -68,6 +69,8 @@ pub(crate) struct Run {
     named: Memo<()>,
     /// Whether the source was asked before it was known whether its answer matters.
     asked_early: AtomicBool,
+    /// Whether both sides were told that much is to come.
+    expects_many: AtomicBool,
     /// Whether the destination answered the wish for a mount with a writer.
     pub(crate) mounts_refused: AtomicBool,
 }
@@ -142,6 +145,7 @@ impl Transfer {
                 roots: Memo::new(),
                 named: Memo::new(),
                 asked_early: AtomicBool::new(false),
+                expects_many: AtomicBool::new(false),
                 mounts_refused: AtomicBool::new(false),
             }),
         }
@@ -156,6 +160,7 @@ impl Transfer {
     /// [`Error::Source`] and [`Error::Destination`].
     pub async fn copy(&self, from: &Selector, to: &Selector) -> Result<Copied, Error> {
         let run = &self.run;
+        let began = Instant::now();
         let mut early = run.ask_early(from);
         let there = run.there(to).await?;
         // What is there may be what is wanted: then the source's manifest need not be fetched.
@@ -168,6 +173,11 @@ impl Transfer {
             if wanted.digest == there.digest {
                 return Ok(run.existed_as(to, Copied::new(wanted)));
             }
+        }
+        // The connection of a question that is about to be answered serves the manifest too.
+        let _ = timeout(began.elapsed() / 2, early.join_next()).await;
+        if run.options.platform.is_none() {
+            run.expect_many().await;
         }
         let root = run.root(from).await?;
         drop(early);
@@ -186,6 +196,7 @@ impl Transfer {
         }
         if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
+            run.expect_many().await;
             claim.get_or_try_init(|| run.complete(&root, &mut copied)).await?;
         }
         // The first name alone: docker-registry may refuse a manifest while it writes the same one for another name.
@@ -240,6 +251,18 @@ impl Run {
             early.spawn(async move { run.asked_source.resolve(&from).await });
         }
         early
+    }
+
+    /// Gets both sides ready for a graph that is likely to move, once in a run.
+    async fn expect_many(&self) {
+        if !self.same_repository() && !self.expects_many.swap(true, Ordering::Relaxed) {
+            let source = async {
+                if !self.turns.are_of_one_host() {
+                    self.source.expect_many().await;
+                }
+            };
+            join(source, self.destination.expect_many()).await;
+        }
     }
 
     /// What the destination has under a name that may be written. Meanwhile the source gets ready.
@@ -349,7 +372,7 @@ impl Run {
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
         let (ordered, mut all_found) = (self.destination.in_order(), false);
-        let mut waiting = BTreeMap::new();
+        let mut waiting: BTreeMap<_, Move> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         // All that are known, so that the largest is among them.
         let mut findings = findings.ready_chunks(FINDINGS);
@@ -360,11 +383,13 @@ impl Run {
                 true => self.options.jobs.get(),
                 false => self.room_beside_questions(),
             };
-            while (all_found || kept == 0 && !ordered)
-                && tasks.len() < room
-                && let Some((_, step)) = waiting.pop_first()
+            while tasks.len() < room
+                && let Some(step) = waiting.first_entry()
+                // What is small does not take the place of what is large and about to be known.
+                && (all_found || kept == 0 && !ordered && step.get().blob.size > SMALL)
             {
-                let (run, step): (_, Move) = (Arc::clone(self), step);
+                let step = step.remove();
+                let run = Arc::clone(self);
                 tasks.spawn(async move {
                     let fate = run.bring(&step).await?;
                     Ok((step.blob, fate))

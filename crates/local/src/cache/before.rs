@@ -40,6 +40,10 @@ impl Store for Cached {
         self.store.prepare().await;
     }
 
+    async fn expect_many(&self) {
+        self.store.expect_many().await;
+    }
+
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, StoreError> {
         if let Selector::Digest(digest) = selector
             && let Some(manifest) = self.cache.manifest(digest)

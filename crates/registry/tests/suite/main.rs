@@ -6,6 +6,7 @@ mod bodies;
 mod catalog;
 mod chunks;
 mod conformance;
+mod connections;
 mod deletion;
 mod dialects;
 mod manifests;

@@ -34,7 +34,11 @@ const MOST: u32 = 7;
 const LEAD: u64 = 3 << 20;
 
 /// The same where it is to be found out whether that helps.
-const TRIAL_LEAD: u64 = 1 << 20;
+const TRIAL_LEAD: u64 = 1 << 18;
+
+/// How many pieces that is found out with where the destination is far. The line may be what all wait for: then whatever comes out of
+/// turn keeps the destination waiting, and it never makes up for that.
+const FEW: u32 = 2;
 
 /// So many bytes more than before, of all blobs together, prove that several connections help, if half as many of the one that has them
 /// have gone on to the destination: that is more than what lies between us and a link takes at any rate.
@@ -261,7 +265,7 @@ impl Feed {
             self.give_up();
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
-        } else if starved && self.next < self.blob.size {
+        } else if starved && self.trial.is_none() && self.next < self.blob.size {
             let most = if self.run.splits.are_wanted() { FIRST } else { MOST };
             self.widen((self.depth * 2).min(most as usize));
             self.read_ahead();
@@ -276,12 +280,13 @@ impl Feed {
         let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
         // What it takes from others is no gain.
         let all = more(self.run.splits.total() - brought, rate);
-        if all > PROOF && more(self.at - at, self.alone) > PROOF / 2.0 {
+        let own = more(self.at - at, self.alone);
+        if all > PROOF.max(own / 2.0) && own > PROOF / 2.0 {
             self.run.splits.help();
             self.trial = None;
             // The others want some too.
             self.depth = self.depth.min(FIRST as usize);
-        } else if took > TRIAL {
+        } else if took > TRIAL || own > (2.0 * PROOF).max(2.0 * all) {
             self.give_up();
         }
     }
@@ -332,7 +337,9 @@ impl Feed {
             Trial { since: Instant::now(), at: self.at, brought: splits.total(), rate: splits.rate() }
         });
         // What is to be found out is found out soonest with many.
-        let most = u32::try_from(self.run.window.available_permits()).unwrap_or(MOST).min(MOST);
+        let is_far = self.run.destination.pace().is_some_and(|pace| pace.is_near() == Some(false));
+        let most = if is_far { FEW } else { MOST };
+        let most = u32::try_from(self.run.window.available_permits()).unwrap_or(most).min(most);
         let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };
         let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
             return self.end_trial();

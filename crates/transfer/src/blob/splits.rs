@@ -83,6 +83,8 @@ struct Flow {
     since: Option<(Instant, u64, Duration)>,
     /// Bytes a second, of the time before.
     rate: f64,
+    /// The same over some seconds, in which a moment makes no difference.
+    usual: f64,
     /// The share of the processors that was used then.
     busy: f64,
 }
@@ -110,12 +112,12 @@ impl Splits {
         self.brought.load(Ordering::Relaxed)
     }
 
-    /// What all bring together, each over one connection, in bytes a second.
+    /// What all can bring together, each over one connection, in bytes a second.
     pub(super) fn rate(&self) -> f64 {
         let state = self.state();
         let alone: f64 = state.blobs.values().map(|blob| blob.alone).sum();
-        // Where the destination stood still, more comes at once for a moment.
-        state.flow.rate.min(alone)
+        // Where the destination stood still, more comes at once for a moment; and blobs that have just got more do not say so yet.
+        state.flow.rate.min(alone).max(state.flow.usual)
     }
 
     /// Returns when it is seen that all together bring so little that connections may be what they wait for.
@@ -237,7 +239,9 @@ impl Flow {
             let (bytes, processors) = ((brought - before) as f64, processors() as f64);
             let took = took.as_secs_f64();
             let busy = all.saturating_sub(used).as_secs_f64() / took / processors;
-            *self = Self { since: Some((now, brought, all)), rate: bytes / took, busy };
+            let rate = bytes / took;
+            let usual = self.usual + (rate - self.usual) * took.min(1.0);
+            *self = Self { since: Some((now, brought, all)), rate, usual, busy };
         }
     }
 
@@ -332,18 +336,24 @@ mod tests {
         let splits = Splits::default();
         splits.begin(0, 80 << 20);
         splits.begin(1, 80 << 20);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        splits.brought(50_000_000);
+        tokio::time::sleep(WATCH).await;
+        splits.brought(7_500_000);
         splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
         assert!((splits.rate() - 50e6).abs() < 1.0, "that of one is not known");
         splits.note(1, Blob { alone: 20e6, ..one(80 << 20, true) });
         assert!((splits.rate() - 40e6).abs() < 1.0);
+        for _ in 0..60 {
+            tokio::time::sleep(WATCH).await;
+            splits.brought(7_500_000);
+            splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
+        }
+        assert!((splits.rate() - 50e6).abs() < 1e5, "it is no moment any more");
     }
 
     #[test]
     fn the_line_or_the_processors_may_be_what_all_wait_for() {
         for (rate, busy, enough) in [(50e6, 0.59, false), (50e6, 0.61, true), (301e6, 0.1, true)] {
-            assert_eq!(Flow { since: None, rate, busy }.is_enough(), enough, "{rate} {busy}");
+            assert_eq!(Flow { since: None, rate, usual: rate, busy }.is_enough(), enough, "{rate} {busy}");
         }
     }
 

@@ -68,6 +68,20 @@ async fn the_largest_blob_goes_first() {
 }
 
 #[tokio::test]
+async fn the_small_wait_until_the_large_are_known() {
+    let (source, destination) = elsewhere();
+    let large = "c".repeat(100_000);
+    let image = image(&source.inner, "n", &["a", &large, "bb"]).await;
+    *destination.last_answer.lock().unwrap() = Some(Algorithm::Sha256.digest(large.as_bytes()));
+    let options = Options { jobs: 8.try_into().unwrap(), ..Options::default() };
+    let (transfer, lines) = run(&source, &destination, options);
+    let digest = Selector::Digest(image.digest());
+    transfer.copy(&digest, &digest).await.unwrap();
+    let first = lines.all().into_iter().find(|line| line.starts_with("started"));
+    assert_eq!(first, Some(format!("started {}", Algorithm::Sha256.digest(large.as_bytes()))));
+}
+
+#[tokio::test]
 async fn what_is_there_costs_two_requests() {
     let (source, destination) = elsewhere();
     let [both, ..] = two_platforms(&source.inner).await;
