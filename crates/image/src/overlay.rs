@@ -94,6 +94,10 @@ impl Store for Overlay {
         self.places[0].prepare().await;
     }
 
+    async fn expect_many(&self) {
+        self.places[0].expect_many().await;
+    }
+
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, Error> {
         match selector {
             Selector::Digest(digest) => match self.manifests.get(digest) {

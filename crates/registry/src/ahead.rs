@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Client;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
@@ -29,7 +30,8 @@ pub(crate) struct Ahead(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    open: Vec<Connection>,
+    /// With the moment since when each is open.
+    open: Vec<(Instant, Connection)>,
     /// How many are being opened.
     opening: usize,
     /// Requests that wait for these; never more.
@@ -47,22 +49,24 @@ impl Ahead {
         Connecting { ahead: self.clone(), keeps: true }
     }
 
-    /// Opens `count` connections to where a URL leads, by a client that keeps them, and closes those that nobody has taken
-    /// in a while; requests wait for them from now on. What fails here fails again, with a reason, when there is a request.
+    /// Opens connections to where a URL leads, until there are `count`, by a client that keeps them, and closes those that nobody
+    /// has taken in a while; requests wait for them from now on. What fails here fails again, with a reason, when there is a request.
     pub(crate) fn open(
         self,
         keeper: Client,
         url: Url,
         count: usize,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let opening: Vec<Opening> = (0..count).map(|_| Opening::new(&self)).collect();
+        let there = self.state().count();
+        let opening: Vec<Opening> = (there..count).map(|_| Opening::new(&self)).collect();
         async move {
+            // Also where the runtime ends: what it opened dies with it.
+            let _closing = Closing(self);
             let attempts = opening.into_iter().map(async |_opening| {
                 let _ = keeper.head(url.clone()).send().await;
             });
             join_all(attempts).await;
             tokio::time::sleep(KEPT).await;
-            self.state().open.clear();
         }
     }
 
@@ -92,7 +96,22 @@ impl Drop for Opening {
     }
 }
 
+/// Closes the connections that nobody has taken, when it is dropped.
+struct Closing(Ahead);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.state().open.clear();
+    }
+}
+
 impl State {
+    /// How many are there for requests, or will be.
+    fn count(&mut self) -> usize {
+        self.open.retain(|(since, _)| since.elapsed() < KEPT);
+        self.open.len() + self.opening - self.waiting.len()
+    }
+
     /// Gives a connection to whoever waits for one.
     fn keep(&mut self, mut connection: Connection) {
         while let Some(waiting) = self.waiting.pop_front() {
@@ -102,12 +121,14 @@ impl State {
                 Err(back) => connection = back,
             }
         }
-        self.open.push(connection);
+        self.open.push((Instant::now(), connection));
     }
 
     fn take(&mut self) -> Taken {
-        if let Some(connection) = self.open.pop() {
-            return Taken::Open(connection);
+        while let Some((since, connection)) = self.open.pop() {
+            if since.elapsed() < KEPT {
+                return Taken::Open(connection);
+            }
         }
         self.waiting.retain(|waiting| !waiting.is_closed());
         if self.waiting.len() >= self.opening {

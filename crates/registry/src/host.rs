@@ -188,10 +188,12 @@ impl Host {
         self.url("").await
     }
 
-    /// Opens connections for what is to come.
+    /// Opens connections for what is to come, beside the one that a first question has.
     pub(crate) async fn open_ahead(&self) {
         let Ok(url) = self.url("").await else { return };
-        if let Ok(opening) = self.shared.transport.open_ahead(&url, self.pace.limit()) {
+        if self.pace.pause().is_none()
+            && let Ok(opening) = self.shared.transport.open_ahead(&url, self.pace.limit() - 1)
+        {
             tokio::spawn(opening);
         }
     }

@@ -40,8 +40,8 @@ struct Kind {
     trust: Trust,
     /// Without a pool.
     fresh: bool,
-    /// The one host that it serves, where connections may be opened ahead.
-    authority: Option<String>,
+    /// The one origin that it serves (scheme, host and port), where connections may be opened ahead.
+    origin: Option<String>,
 }
 
 /// The way to a host.
@@ -94,8 +94,8 @@ pub(crate) struct Transport {
     registries: Mutex<HashSet<String>>,
     user_agent: HeaderValue,
     clients: Mutex<HashMap<Kind, Ready>>,
-    /// What is trusted: to read the system's roots takes longer than many a command.
-    trusted: Mutex<HashMap<Trust, ClientConfig>>,
+    /// What is trusted, and whether the client's certificate is shown: to read the system's roots takes longer than many a command.
+    trusted: Mutex<HashMap<(Trust, bool), ClientConfig>>,
 }
 
 /// A client, and what it takes connections from before it opens any.
@@ -221,8 +221,8 @@ impl Transport {
         let trust = self.trust(url)?;
         // Without TLS all speak HTTP/1.1, and one takes the connection that another has left.
         let lane = if trust == Trust::Nothing { Lane::Api } else { lane };
-        let authority = (sent_from.is_none() && !fresh).then(|| tls::authority(url));
-        Ok(Kind { lane, route, trust, fresh, authority })
+        let origin = (sent_from.is_none() && !fresh).then(|| url.origin().ascii_serialization());
+        Ok(Kind { lane, route, trust, fresh, origin })
     }
 
     fn ready(&self, kind: &Kind, url: &Url) -> Result<Ready, Error> {
@@ -231,7 +231,7 @@ impl Transport {
         }
         let ahead = Ahead::default();
         let mut builder = self.builder(kind, url)?;
-        if kind.authority.is_some() {
+        if kind.origin.is_some() {
             builder = builder.connector_layer(ahead.taking());
         }
         let ready = Ready { client: built(builder), ahead };
@@ -266,6 +266,11 @@ impl Transport {
         lock(&self.registries).contains(host.trim_start_matches('[').trim_end_matches(']'))
     }
 
+    /// Whether the client's certificate is shown there: never by a client that serves others too.
+    fn shows_identity(&self, trust: &Trust, url: &Url) -> bool {
+        matches!(trust, Trust::Of(_)) && self.tls.identity.is_some() && self.is_registry(url)
+    }
+
     fn tls(&self, trust: &Trust, url: &Url) -> Result<ClientConfig, TlsError> {
         if *trust == Trust::Nothing {
             // Reading the system's roots takes longer than many a command.
@@ -273,7 +278,7 @@ impl Transport {
         }
         let files = self.folders.of(url)?;
         let mut roots = self.tls.roots.clone();
-        let mut identity = self.tls.identity.clone().filter(|_| self.is_registry(url));
+        let mut identity = self.tls.identity.clone().filter(|_| self.shows_identity(trust, url));
         if let Some(files) = files {
             roots.extend(files.roots.iter().cloned());
             identity = identity.or_else(|| files.identity.clone());
@@ -282,12 +287,13 @@ impl Transport {
     }
 
     fn builder(&self, kind: &Kind, url: &Url) -> Result<ClientBuilder, TlsError> {
-        let known = lock(&self.trusted).get(&kind.trust).cloned();
+        let key = (kind.trust.clone(), self.shows_identity(&kind.trust, url));
+        let known = lock(&self.trusted).get(&key).cloned();
         let mut tls = if let Some(tls) = known {
             tls
         } else {
             let tls = self.tls(&kind.trust, url)?;
-            lock(&self.trusted).entry(kind.trust.clone()).or_insert(tls).clone()
+            lock(&self.trusted).entry(key).or_insert(tls).clone()
         };
         let protocols: &[&[u8]] = match kind.lane {
             Lane::Api => &[b"h2", b"http/1.1"],

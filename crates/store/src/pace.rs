@@ -244,6 +244,9 @@ impl State {
     fn leave(&mut self, count: usize) {
         self.active = self.active.saturating_sub(count);
         self.stale = self.stale.saturating_sub(count);
+        if self.active == 0 {
+            self.telling = 0;
+        }
     }
 }
 
@@ -323,8 +326,9 @@ mod tests {
             while slots.len() < pace.limit() {
                 slots.push(pace.acquire(1).await);
             }
-            while slots.pop().is_some() {
+            while !slots.is_empty() {
                 pace.accepted();
+                slots.pop();
             }
             assert_eq!(pace.limit(), limit);
         }

@@ -69,6 +69,17 @@ pub(crate) enum Finding {
     Known(Digest),
 }
 
+impl Finding {
+    /// The blob's digest.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Bring(step) => step.blob.digest,
+            Self::Existed(blob) => blob.digest,
+            Self::Known(digest) => *digest,
+        }
+    }
+}
+
 /// Whether the destination has a blob.
 pub(crate) enum Answer {
     /// It has not.

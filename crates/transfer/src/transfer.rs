@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use futures_util::future::{join, try_join};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -26,6 +27,9 @@ use crate::{Error, Fate, Move, Options, reference, select};
 
 /// So many files of this machine are copied at once where it has few processors: a disk may take as many requests.
 const LOCAL_COPIES: usize = 4;
+
+/// How long is waited, at most, for an answer whose connection another request can have.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// So many findings are taken together, at most.
 const FINDINGS: usize = 1000;
@@ -175,7 +179,7 @@ impl Transfer {
             }
         }
         // The connection of a question that is about to be answered serves the manifest too.
-        let _ = timeout(began.elapsed() / 2, early.join_next()).await;
+        let _ = timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await;
         if run.options.platform.is_none() {
             run.expect_many().await;
         }
@@ -348,7 +352,9 @@ impl Run {
         self.destination.lay_out(&contents).await.map_err(Error::Destination)?;
         let turns = if self.destination.in_order() { contents } else { Vec::new() };
         let turns = turns.iter().enumerate().map(|(turn, content)| (content.digest, turn)).collect();
-        self.bring_all(findings, &turns, copied).await?;
+        let blobs = graph.manifests.values().flat_map(|node| &node.blobs);
+        let large = blobs.filter(|blob| blob.size > SMALL).map(|blob| blob.digest).collect();
+        self.bring_all(findings, &turns, large, copied).await?;
         for wave in waves(&graph) {
             let nodes = wave.iter().filter_map(|digest| graph.manifests.get(digest));
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
@@ -363,11 +369,12 @@ impl Run {
     }
 
     /// Brings blobs as they turn out to be missing, each in a task: the largest of the known ones first, or each in its turn where
-    /// the destination has such. The first error ends the others.
+    /// the destination has such. What is small waits until all that is `large` is known. The first error ends the others.
     async fn bring_all(
         self: &Arc<Self>,
         findings: BoxStream<'_, Result<Finding, Error>>,
         turns: &HashMap<Digest, usize>,
+        mut large: HashSet<Digest>,
         copied: &mut Copied,
     ) -> Result<(), Error> {
         let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
@@ -385,8 +392,7 @@ impl Run {
             };
             while tasks.len() < room
                 && let Some(step) = waiting.first_entry()
-                // What is small does not take the place of what is large and about to be known.
-                && (all_found || kept == 0 && !ordered && step.get().blob.size > SMALL)
+                && (all_found || kept == 0 && !ordered && (step.get().blob.size > SMALL || large.is_empty()))
             {
                 let step = step.remove();
                 let run = Arc::clone(self);
@@ -407,6 +413,7 @@ impl Run {
                         Err(error) => break Err(error),
                     };
                     for finding in found {
+                        large.remove(&finding.digest());
                         match finding {
                             Finding::Bring(step) => {
                                 // Other copies of the run have announced what they bring.

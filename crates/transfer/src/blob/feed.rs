@@ -97,12 +97,14 @@ pub(super) struct Feed {
     _question: Option<Question>,
 }
 
-/// The beginning of a trial: when it was, the blob's next byte, what all had brought, in bytes, and their rate.
+/// The beginning of a trial: when it was, the blob's next byte, what all had brought, in bytes, their rate, and how many had come to
+/// their ends.
 struct Trial {
     since: Instant,
     at: u64,
     brought: u64,
     rate: f64,
+    ended: u64,
 }
 
 /// Who waited for whom since `from`, a byte of the blob.
@@ -275,13 +277,18 @@ impl Feed {
     /// Whether it is clear by now that several connections bring more than one.
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     fn judge_trial(&mut self) {
-        let Some(Trial { since, at, brought, rate }) = self.trial else { return };
+        let Some(Trial { since, at, brought, rate, ended }) = self.trial else { return };
+        if self.run.splits.ended() != ended {
+            // What all bring now is to be compared with something else.
+            self.depth = 0;
+            return self.end_trial();
+        }
         let took = since.elapsed();
         let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
         // What it takes from others is no gain.
         let all = more(self.run.splits.total() - brought, rate);
         let own = more(self.at - at, self.alone);
-        if all > PROOF.max(own / 2.0) && own > PROOF / 2.0 {
+        if all > PROOF.max(own / 1.5) && own > PROOF / 2.0 {
             self.run.splits.help();
             self.trial = None;
             // The others want some too.
@@ -334,7 +341,13 @@ impl Feed {
         let Some(purpose) = self.run.splits.may(self.age) else { return };
         self.trial = (purpose == Purpose::FindOut).then(|| {
             let splits = &self.run.splits;
-            Trial { since: Instant::now(), at: self.at, brought: splits.total(), rate: splits.rate() }
+            Trial {
+                since: Instant::now(),
+                at: self.at,
+                brought: splits.total(),
+                rate: splits.rate(),
+                ended: splits.ended(),
+            }
         });
         // What is to be found out is found out soonest with many.
         let is_far = self.run.destination.pace().is_some_and(|pace| pace.is_near() == Some(false));

@@ -41,6 +41,8 @@ struct State {
     known: Known,
     /// The blobs under way, by age.
     blobs: BTreeMap<u64, Blob>,
+    /// How many of known rate have come to their ends.
+    ended: u64,
     flow: Flow,
 }
 
@@ -99,7 +101,17 @@ impl Splits {
 
     /// A blob has come to its end.
     pub(super) fn end(&self, blob: u64) {
-        self.state().blobs.remove(&blob);
+        let mut state = self.state();
+        let alone = state.blobs.remove(&blob).map(|blob| blob.alone).filter(|alone| alone.is_finite());
+        if let Some(alone) = alone {
+            state.ended += 1;
+            state.flow.usual = (state.flow.usual - alone).max(0.0);
+        }
+    }
+
+    /// How many blobs have come to their ends whose rate was known, and counted.
+    pub(super) fn ended(&self) -> u64 {
+        self.state().ended
     }
 
     /// So many bytes of a blob came.
@@ -348,6 +360,9 @@ mod tests {
             splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
         }
         assert!((splits.rate() - 50e6).abs() < 1e5, "it is no moment any more");
+        splits.end(1);
+        assert_eq!(splits.ended(), 1);
+        assert!((splits.rate() - 30e6).abs() < 1e5, "without what the other brought");
     }
 
     #[test]
