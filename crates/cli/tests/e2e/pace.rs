@@ -23,7 +23,10 @@ fn it_settles_at_what_a_registry_takes() {
     assert!(refused * 20 < load.len(), "{refused} of {} refused", load.len());
     // The first third is spent on finding out.
     let settled = &load[load.len() / 3..load.len() - load.len() / 10];
-    let mean = settled.iter().map(|(active, _)| active).sum::<usize>() * 10 / settled.len();
+    // Of requests that begin together the first sees nobody, the second one: the most that a dozen saw is how many there are at once.
+    let most: Vec<_> =
+        settled.chunks(12).filter_map(|dozen| dozen.iter().map(|(active, _)| active).max()).collect();
+    let mean = most.iter().copied().sum::<usize>() * 10 / most.len();
     assert!((45..=70).contains(&mean), "about {mean} tenths at once");
 }
 
