@@ -180,6 +180,7 @@ impl Transfer {
         }
         // The connection of a question that is about to be answered serves the manifest too.
         let _ = timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await;
+        // An image of one platform may still turn out to be there.
         if run.options.platform.is_none() {
             run.expect_many().await;
         }

@@ -285,7 +285,7 @@ impl Feed {
         }
         let took = since.elapsed();
         let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
-        // What it takes from others is no gain.
+        // What it takes from others is no gain: two thirds of its own have to be one of all, and where not even half is, it is none.
         let all = more(self.run.splits.total() - brought, rate);
         let own = more(self.at - at, self.alone);
         if all > PROOF.max(own / 1.5) && own > PROOF / 2.0 {
