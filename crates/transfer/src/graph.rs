@@ -1,7 +1,9 @@
 //! The manifests and blobs that a manifest stands on.
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 
+use futures_util::future::{Either, ready, select as first_of};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use oci::{Descriptor, Digest, Manifest, Selector, View};
 use store::{Kind, Store};
@@ -57,6 +59,9 @@ impl Default for Limits {
 pub struct Walk<'a> {
     /// A place whose manifests, found by digest, need no walking: where the graph shall be copied to.
     pub destination: Option<&'a dyn Store>,
+    /// Whether the source is asked for a manifest while that place is still asked whether it has it. That saves a round trip
+    /// where it has not, and costs a request where it has.
+    pub eager: bool,
     /// Whether layers that their owner does not allow to be pushed elsewhere belong to the graph.
     pub nondistributable: bool,
     /// How large the graph may be.
@@ -189,23 +194,48 @@ async fn read(
     Ok((Node { manifest, children, blobs }, listed))
 }
 
-/// Looks for an entry of an index: first at the destination, where a question costs less than a manifest does.
+/// Looks for an entry of an index at the destination, where a question costs less than a manifest does, and at the source.
 async fn find(source: &dyn Store, walk: &Walk<'_>, entry: Entry) -> Result<(Digest, Found), Error> {
     let Entry { index, descriptor } = entry;
-    if let Some(destination) = walk.destination
-        && !source.is_new(&descriptor)
-        && let Some(existing) = existing(destination, &descriptor.digest.into()).await?
-    {
-        return Ok((index, Found::Existing(existing)));
-    }
-    let index_reference = reference(source, &index.into());
-    match select::child(source, &index_reference, &descriptor).await {
+    let selector = descriptor.digest.into();
+    let destination = walk.destination.filter(|_| !source.is_new(&descriptor));
+    let looked = async {
+        match destination {
+            Some(destination) => existing(destination, &selector).await,
+            None => Ok(None),
+        }
+    };
+    let (looked, fetched) = (pin!(looked), pin!(fetch(source, walk, &index, &descriptor)));
+    let (looked, fetched) = if walk.eager {
+        match first_of(looked, fetched).await {
+            Either::Left((looked, fetched)) => (looked?, Either::Left(fetched)),
+            Either::Right((fetched, looked)) => (looked.await?, Either::Right(ready(fetched))),
+        }
+    } else {
+        (looked.await?, Either::Left(fetched))
+    };
+    let found = match looked {
+        Some(existing) => Found::Existing(existing),
+        None => fetched.await?,
+    };
+    Ok((index, found))
+}
+
+/// Reads an entry of an index at the source.
+async fn fetch(
+    source: &dyn Store,
+    walk: &Walk<'_>,
+    index: &Digest,
+    descriptor: &Descriptor,
+) -> Result<Found, Error> {
+    let index = reference(source, &(*index).into());
+    match select::child(source, &index, descriptor).await {
         Ok(manifest) => {
             let (node, listed) = read(source, manifest, walk.nondistributable).await?;
-            Ok((index, Found::Manifest(node, listed)))
+            Ok(Found::Manifest(node, listed))
         }
         Err(Error::MissingChild { .. }) if !descriptor.media_type.is_manifest() => {
-            Ok((index, Found::Blob(descriptor)))
+            Ok(Found::Blob(descriptor.clone()))
         }
         Err(error) => Err(error),
     }

@@ -1,11 +1,13 @@
 //! What a transfer has to do, decided without any I/O.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use oci::{Descriptor, Digest, Repository};
+use store::{Error as StoreError, Kind};
 
-use crate::Graph;
+use crate::graph::Node;
+use crate::{Error, Graph};
 
 /// What has to be done so that a destination can name the root of a graph.
 #[derive(Clone, Debug)]
@@ -94,4 +96,33 @@ pub(crate) fn waves(graph: &Graph) -> Vec<Vec<Digest>> {
         ready = next;
     }
     waves
+}
+
+/// Everything that a graph consists of, in the order in which it lies best: the blobs of each manifest as it names them, the
+/// manifests, the root. Manifests have to agree on the lengths of blobs.
+pub(crate) fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
+    let mut lengths = HashMap::new();
+    for node in graph.manifests.values() {
+        for blob in &node.blobs {
+            let length = *lengths.entry(blob.digest).or_insert(blob.size);
+            if length != blob.size {
+                let doing = format!("reading manifest {}", node.manifest.digest());
+                let (digest, size) = (blob.digest, blob.size);
+                let reason =
+                    format!("it says that {digest} has {size} bytes, and another that it has {length}");
+                return Err(Error::Source(StoreError::new(Kind::Invalid, doing, reason)));
+            }
+        }
+    }
+    let waves = waves(graph);
+    let manifests: Vec<&Node> = waves
+        .iter()
+        .flatten()
+        .chain([&graph.root])
+        .filter_map(|digest| graph.manifests.get(digest))
+        .collect();
+    let mut met = HashSet::new();
+    let blobs = manifests.iter().flat_map(|node| &node.blobs).filter(|blob| met.insert(blob.digest)).cloned();
+    let blobs: Vec<Descriptor> = blobs.collect();
+    Ok(blobs.into_iter().chain(manifests.iter().map(|node| node.manifest.descriptor())).collect())
 }

@@ -118,7 +118,7 @@ impl Transfer {
         }
         let mut children = Vec::new();
         if !run.same_repository() {
-            let Survey { graph, mut findings } = run.survey(&root).await?;
+            let Survey { graph, mut findings } = run.survey(&root, false).await?;
             let mut present = HashSet::new();
             while let Some(finding) = findings.try_next().await? {
                 match finding {
@@ -146,10 +146,15 @@ impl Transfer {
 
 impl Run {
     /// Walks the graph of `root`, and asks the destination what it has of it. Blobs are asked for while manifests are
-    /// still to come, and the answers to the last ones come after the graph.
-    pub(crate) async fn survey<'a>(self: &'a Arc<Self>, root: &Manifest) -> Result<Survey<'a>, Error> {
+    /// still to come, and the answers to the last ones come after the graph. `eager`: see [`Walk::eager`].
+    pub(crate) async fn survey<'a>(
+        self: &'a Arc<Self>,
+        root: &Manifest,
+        eager: bool,
+    ) -> Result<Survey<'a>, Error> {
         let walk = Walk {
             destination: Some(&self.asked_destination),
+            eager,
             nondistributable: self.options.nondistributable,
             limits: self.options.limits,
         };

@@ -10,17 +10,17 @@ use std::time::Duration;
 use futures_util::future::{join, try_join};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use oci::{Descriptor, Digest, Manifest, Repository, Selector};
-use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
+use store::{ByteStream, Error as StoreError, Event, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::bandwidth::Bandwidth;
 use crate::blob::{Splits, WINDOW};
-use crate::graph::{Graph, Node, existing};
+use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
-use crate::plan::waves;
+use crate::plan::{contents, waves};
 use crate::survey::{Answer, Finding, SMALL, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
@@ -179,12 +179,24 @@ impl Transfer {
             }
         }
         // The connection of a question that is about to be answered serves the manifest too.
-        let _ = timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await;
+        let named = match timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await {
+            Ok(Some(Ok(Ok(named)))) => Some(named),
+            _ => None,
+        };
         // An image of one platform may still turn out to be there.
         if run.options.platform.is_none() {
             run.expect_many().await;
         }
-        let root = run.root(from).await?;
+        // It may be there without the name, or under another. If it is not, then most likely nothing of it is.
+        let named = named.filter(|_| there.is_none() && run.is_far());
+        let looked = async {
+            match &named {
+                Some(named) => existing(&run.asked_destination, &named.digest.into()).await,
+                None => Ok(None),
+            }
+        };
+        let (root, nameless) = try_join(run.root(from), looked).await?;
+        let nameless = nameless.filter(|nameless| nameless.digest == root.digest());
         drop(early);
         if let Selector::Digest(digest) = to
             && digest.algorithm().digest(root.raw()) != *digest
@@ -199,10 +211,13 @@ impl Transfer {
             }
             run.spare_index(to, &there, &root)?;
         }
-        if !run.same_repository() {
+        if let Some(manifest) = &nameless {
+            let selector = &manifest.digest.to_string();
+            run.observer.event(&Event::ManifestExisted { selector, manifest });
+        } else if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
             run.expect_many().await;
-            claim.get_or_try_init(|| run.complete(&root, &mut copied)).await?;
+            claim.get_or_try_init(|| run.complete(&root, named.is_some(), &mut copied)).await?;
         }
         // The first name alone: docker-registry may refuse a manifest while it writes the same one for another name.
         let (claim, _) = run.named.claim(root.digest());
@@ -346,9 +361,19 @@ impl Run {
         }
     }
 
-    /// Brings everything that `root` stands on.
-    async fn complete(self: &Arc<Self>, root: &Manifest, copied: &mut Copied) -> Result<(), Error> {
-        let Survey { graph, findings } = self.survey(root).await?;
+    /// Whether it takes long to hear from the destination.
+    pub(crate) fn is_far(&self) -> bool {
+        self.destination.pace().is_some_and(|pace| pace.is_near() == Some(false))
+    }
+
+    /// Brings everything that `root` stands on. `eager`: see [`Walk::eager`](crate::Walk::eager).
+    async fn complete(
+        self: &Arc<Self>,
+        root: &Manifest,
+        eager: bool,
+        copied: &mut Copied,
+    ) -> Result<(), Error> {
+        let Survey { graph, findings } = self.survey(root, eager).await?;
         let contents = contents(&graph)?;
         self.destination.lay_out(&contents).await.map_err(Error::Destination)?;
         let turns = if self.destination.in_order() { contents } else { Vec::new() };
@@ -458,35 +483,6 @@ impl Run {
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
         Ok(())
     }
-}
-
-/// Everything that a graph consists of, in the order in which it lies best: the blobs of each manifest as it names them, the
-/// manifests, the root. Manifests have to agree on the lengths of blobs.
-fn contents(graph: &Graph) -> Result<Vec<Descriptor>, Error> {
-    let mut lengths = HashMap::new();
-    for node in graph.manifests.values() {
-        for blob in &node.blobs {
-            let length = *lengths.entry(blob.digest).or_insert(blob.size);
-            if length != blob.size {
-                let doing = format!("reading manifest {}", node.manifest.digest());
-                let (digest, size) = (blob.digest, blob.size);
-                let reason =
-                    format!("it says that {digest} has {size} bytes, and another that it has {length}");
-                return Err(Error::Source(StoreError::new(Kind::Invalid, doing, reason)));
-            }
-        }
-    }
-    let waves = waves(graph);
-    let manifests: Vec<&Node> = waves
-        .iter()
-        .flatten()
-        .chain([&graph.root])
-        .filter_map(|digest| graph.manifests.get(digest))
-        .collect();
-    let mut met = HashSet::new();
-    let blobs = manifests.iter().flat_map(|node| &node.blobs).filter(|blob| met.insert(blob.digest)).cloned();
-    let blobs: Vec<Descriptor> = blobs.collect();
-    Ok(blobs.into_iter().chain(manifests.iter().map(|node| node.manifest.descriptor())).collect())
 }
 
 impl std::fmt::Debug for Run {

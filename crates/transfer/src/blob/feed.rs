@@ -44,6 +44,9 @@ const FEW: u32 = 2;
 /// have gone on to the destination: that is more than what lies between us and a link takes at any rate.
 const PROOF: f64 = 14e6;
 
+/// The share of what all bring that says nothing: so much are rates off.
+const DOUBT: f64 = 0.05;
+
 /// How long is waited for the proof.
 const TRIAL: Duration = Duration::from_secs(10);
 
@@ -285,15 +288,18 @@ impl Feed {
         }
         let took = since.elapsed();
         let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
-        // What it takes from others is no gain: two thirds of its own have to be one of all, and where not even half is, it is none.
+        // What it takes from others is no gain: two thirds of its own have to be one of all, and where not even half is, or soon a
+        // quarter, it is none.
         let all = more(self.run.splits.total() - brought, rate);
         let own = more(self.at - at, self.alone);
-        if all > PROOF.max(own / 1.5) && own > PROOF / 2.0 {
+        let by = |share: f64, rate: f64| share * rate * took.as_secs_f64();
+        let is_gain = all > PROOF.max(own / 1.5).max(by(DOUBT, rate));
+        if is_gain && own > (PROOF / 2.0).max(by(GAIN - 1.0, self.alone)) {
             self.run.splits.help();
             self.trial = None;
             // The others want some too.
             self.depth = self.depth.min(FIRST as usize);
-        } else if took > TRIAL || own > (2.0 * PROOF).max(2.0 * all) {
+        } else if took > TRIAL || own > PROOF.max(4.0 * all) || own > (2.0 * PROOF).max(2.0 * all) {
             self.give_up();
         }
     }
@@ -338,7 +344,8 @@ impl Feed {
         if !room || self.run.source.ranges() != Ranges::Yes || self.run.turns.are_of_one_host() {
             return;
         }
-        let Some(purpose) = self.run.splits.may(self.age) else { return };
+        let is_far = self.run.is_far();
+        let Some(purpose) = self.run.splits.may(self.age, is_far) else { return };
         self.trial = (purpose == Purpose::FindOut).then(|| {
             let splits = &self.run.splits;
             Trial {
@@ -350,7 +357,6 @@ impl Feed {
             }
         });
         // What is to be found out is found out soonest with many.
-        let is_far = self.run.destination.pace().is_some_and(|pace| pace.is_near() == Some(false));
         let most = if is_far { FEW } else { MOST };
         let most = u32::try_from(self.run.window.available_permits()).unwrap_or(most).min(most);
         let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };

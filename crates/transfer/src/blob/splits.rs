@@ -1,6 +1,6 @@
 //! Whether it helps to read a blob over several connections; found out with one blob for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,10 @@ pub(super) const TRY: u64 = 24 << 20;
 
 /// How long is looked at what all bring together.
 const WATCH: Duration = Duration::from_millis(150);
+
+/// How many such times show what is usual: more than half of them are no moment in which the destination stands still, or
+/// in which that is made up for.
+const USUAL: usize = 5;
 
 /// What is known of it. Until somebody has found out, one at a time may try.
 #[derive(Debug, Default)]
@@ -83,10 +87,10 @@ pub(super) enum Purpose {
 struct Flow {
     /// When the time began that is looked at, with how many bytes, and with how much time of the processors.
     since: Option<(Instant, u64, Duration)>,
-    /// Bytes a second, of the time before.
-    rate: f64,
-    /// The same over some seconds, in which a moment makes no difference.
-    usual: f64,
+    /// Bytes a second, of the times before, the latest last: up to [`USUAL`].
+    rates: VecDeque<f64>,
+    /// How many such times there were since a blob came to its end, or the first began.
+    times: usize,
     /// The share of the processors that was used then.
     busy: f64,
 }
@@ -102,10 +106,10 @@ impl Splits {
     /// A blob has come to its end.
     pub(super) fn end(&self, blob: u64) {
         let mut state = self.state();
-        let alone = state.blobs.remove(&blob).map(|blob| blob.alone).filter(|alone| alone.is_finite());
-        if let Some(alone) = alone {
+        if state.blobs.remove(&blob).is_some_and(|blob| blob.alone.is_finite()) {
             state.ended += 1;
-            state.flow.usual = (state.flow.usual - alone).max(0.0);
+            // Fewer blobs bring another rate.
+            state.flow.times = 0;
         }
     }
 
@@ -127,9 +131,11 @@ impl Splits {
     /// What all can bring together, each over one connection, in bytes a second.
     pub(super) fn rate(&self) -> f64 {
         let state = self.state();
-        let alone: f64 = state.blobs.values().map(|blob| blob.alone).sum();
-        // Where the destination stood still, more comes at once for a moment; and blobs that have just got more do not say so yet.
-        state.flow.rate.min(alone).max(state.flow.usual)
+        state.flow.usual().unwrap_or_else(|| {
+            // Where the destination stood still, more comes at once for a moment.
+            let alone = state.blobs.values().map(|blob| blob.alone).sum();
+            state.flow.latest().min(alone)
+        })
     }
 
     /// Returns when it is seen that all together bring so little that connections may be what they wait for.
@@ -157,8 +163,9 @@ impl Splits {
         state.blobs.insert(age, blob);
     }
 
-    /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it.
-    pub(super) fn may(&self, blob: u64) -> Option<Purpose> {
+    /// Whether a blob that waits may be split now, and what for. Who is to find out has to say what came of it. `patient`: to try
+    /// costs more than to wait until it is clear what is usual.
+    pub(super) fn may(&self, blob: u64, patient: bool) -> Option<Purpose> {
         let mut state = self.state();
         let left = state.blobs.get(&blob)?.left;
         if state.flow.is_enough() {
@@ -169,6 +176,8 @@ impl Splits {
             Known::Help => (!others.any(|other| other.is_longer(left))).then_some(Purpose::Help),
             Known::Tried => None,
             Known::Useless(until) if Instant::now() < until => None,
+            // Others may take what a blob had that has just ended, or the line may stand idle: it has to be seen first.
+            _ if (patient || state.ended > 0) && state.flow.usual().is_none() => None,
             Known::Unknown | Known::Useless(_) => {
                 // To try may cost a moment; that is not the one to lose it whom all wait for in the end, if there is another.
                 let mut others = others.filter(|other| other.left >= TRY).peekable();
@@ -251,14 +260,29 @@ impl Flow {
             let (bytes, processors) = ((brought - before) as f64, processors() as f64);
             let took = took.as_secs_f64();
             let busy = all.saturating_sub(used).as_secs_f64() / took / processors;
-            let rate = bytes / took;
-            let usual = self.usual + (rate - self.usual) * took.min(1.0);
-            *self = Self { since: Some((now, brought, all)), rate, usual, busy };
+            if self.rates.len() == USUAL {
+                self.rates.pop_front();
+            }
+            self.rates.push_back(bytes / took);
+            self.times += 1;
+            (self.since, self.busy) = (Some((now, brought, all)), busy);
         }
     }
 
+    /// Bytes a second, of the time before.
+    fn latest(&self) -> f64 {
+        self.rates.back().copied().unwrap_or_default()
+    }
+
+    /// What most of the times before were like; `None` while the blobs have not been the same for as long.
+    fn usual(&self) -> Option<f64> {
+        let mut rates: Vec<f64> = self.rates.iter().copied().collect();
+        rates.sort_by(f64::total_cmp);
+        (self.times >= USUAL).then(|| rates[USUAL / 2])
+    }
+
     fn is_enough(&self) -> bool {
-        self.rate > ENOUGH || self.busy > BUSY
+        self.latest() > ENOUGH || self.busy > BUSY
     }
 }
 
@@ -284,7 +308,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_finds_out_for_all_and_not_the_largest() {
         let splits = waiting([90, 85, 82]);
-        let may = || [0, 1, 2].map(|blob| splits.may(blob));
+        let may = || [0, 1, 2].map(|blob| splits.may(blob, false));
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.are_unknown();
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
@@ -302,23 +326,23 @@ mod tests {
     async fn one_alone_finds_out_itself() {
         let splits = waiting([90]);
         splits.begin(1, 80 << 20);
-        assert_eq!(splits.may(0), None);
+        assert_eq!(splits.may(0, false), None);
         splits.end(1);
-        assert_eq!(splits.may(0), Some(Purpose::FindOut));
+        assert_eq!(splits.may(0, false), Some(Purpose::FindOut));
         // Those that are too small to find out do not stand in the way.
         let splits = waiting([90, 9, 8]);
-        assert_eq!([2, 1, 0].map(|blob| splits.may(blob)), [None, None, Some(Purpose::FindOut)]);
+        assert_eq!([2, 1, 0].map(|blob| splits.may(blob, false)), [None, None, Some(Purpose::FindOut)]);
     }
 
     #[tokio::test]
     async fn the_blob_that_has_most_left_comes_first() {
         let splits = waiting([80, 50]);
         splits.help();
-        assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
+        assert_eq!([0, 1].map(|blob| splits.may(blob, false)), [Some(Purpose::Help), None]);
         assert!(splits.are_wanted());
         // It has others by now.
         splits.note(0, one(80 << 20, false));
-        assert_eq!(splits.may(1), Some(Purpose::Help));
+        assert_eq!(splits.may(1, false), Some(Purpose::Help));
         splits.end(1);
         assert!(!splits.are_wanted());
     }
@@ -327,13 +351,13 @@ mod tests {
     async fn who_is_split_gives_way_to_one_that_has_more_left() {
         let splits = waiting([50, 40, 30]);
         splits.help();
-        assert_eq!([0, 1].map(|blob| splits.may(blob)), [Some(Purpose::Help), None]);
+        assert_eq!([0, 1].map(|blob| splits.may(blob, false)), [Some(Purpose::Help), None]);
         let split = |left: u64| Blob { is_split: true, ..one(left << 20, false) };
         splits.note(0, split(37));
         assert!(!splits.gives_way(0), "by little");
         splits.note(0, split(35));
         assert!(splits.gives_way(0));
-        assert!(splits.may(1).is_some());
+        assert!(splits.may(1, false).is_some());
         splits.note(2, split(30));
         assert_eq!([0, 2].map(|blob| splits.gives_way(blob)), [false, true], "one is enough");
         splits.are_useless();
@@ -360,15 +384,34 @@ mod tests {
             splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
         }
         assert!((splits.rate() - 50e6).abs() < 1e5, "it is no moment any more");
-        splits.end(1);
-        assert_eq!(splits.ended(), 1);
-        assert!((splits.rate() - 30e6).abs() < 1e5, "without what the other brought");
+    }
+
+    /// Others take over what a blob had that has just ended, where all share a line, and their rates do not say so yet.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_finds_out_while_the_rate_without_another_is_not_known() {
+        let splits = waiting([90, 85, 80]);
+        assert_eq!(splits.may(1, true), None, "it has just begun");
+        let pass = async |bytes: [u64; USUAL]| {
+            for bytes in bytes {
+                tokio::time::sleep(WATCH).await;
+                splits.brought(bytes);
+                splits.note(1, one(85 << 20, true));
+            }
+        };
+        pass([7_500_000; USUAL]).await;
+        splits.end(2);
+        assert_eq!((splits.ended(), splits.may(1, false)), (1, None));
+        // In two of these times the destination stood still, or made up for it.
+        pass([0, 7_500_000, 7_500_000, 15_000_000, 7_500_000]).await;
+        assert!((splits.rate() - 50e6).abs() < 1e5, "{}", splits.rate());
+        assert_eq!(splits.may(1, false), Some(Purpose::FindOut));
     }
 
     #[test]
     fn the_line_or_the_processors_may_be_what_all_wait_for() {
         for (rate, busy, enough) in [(50e6, 0.59, false), (50e6, 0.61, true), (301e6, 0.1, true)] {
-            assert_eq!(Flow { since: None, rate, usual: rate, busy }.is_enough(), enough, "{rate} {busy}");
+            let flow = Flow { rates: [rate].into(), busy, ..Flow::default() };
+            assert_eq!(flow.is_enough(), enough, "{rate} {busy}");
         }
     }
 
@@ -380,7 +423,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             splits.brought(brought);
             splits.note(0, one(80 << 20, true));
-            assert_eq!(splits.may(0), may, "{brought}");
+            assert_eq!(splits.may(0, false), may, "{brought}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use oci::{Algorithm, Selector};
 use store::{Expected, Store};
@@ -114,6 +115,64 @@ async fn a_child_that_is_there_is_not_looked_into() {
     assert_eq!(destination.count("PUT"), 2);
     assert!(lines.all().contains(&format!("existing manifest {}", amd64.digest())));
     assert!(!lines.all().contains(&format!("existing manifest {}", arm64.digest())));
+}
+
+/// The source, and a destination that is so far away that a round trip counts for more than a request.
+fn far() -> (Arc<Place>, Arc<Place>) {
+    let (source, _) = elsewhere();
+    (source, Arc::new(Place::repository("there:1/b").away(Duration::from_millis(50))))
+}
+
+#[tokio::test]
+async fn the_source_is_asked_for_manifests_while_one_far_away_is_asked_whether_it_has_them() {
+    for slow in [false, true] {
+        let (source, destination) = far();
+        source.slow_manifests.store(slow, Ordering::SeqCst);
+        let [both, amd64, arm64] = two_platforms(&source.inner).await;
+        let (transfer, _) = run(&source, &destination, Options::default());
+        transfer.copy(&amd64.digest().into(), &tag("amd64")).await.unwrap();
+        source.forget();
+        destination.forget();
+        let (transfer, lines) = run(&source, &destination, Options::default());
+        let copied = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
+        assert_eq!((copied.moved, copied.existed), (2, 1));
+        assert_eq!(destination.inner.manifest(&tag("v1")).await.unwrap(), both);
+        // The name, the image without it, and its children, which are asked for on both sides.
+        assert_eq!(destination.count("HEAD manifest"), 4);
+        assert_eq!(source.count("GET manifest"), 3);
+        assert_eq!(destination.count("HEAD blob"), 3, "what is there is not looked into");
+        assert!(lines.all().contains(&format!("existing manifest {}", amd64.digest())));
+        assert!(!lines.all().contains(&format!("existing manifest {}", arm64.digest())));
+    }
+}
+
+#[tokio::test]
+async fn what_the_source_lacks_may_be_far_away_already() {
+    let (source, destination) = far();
+    let [_, amd64, _] = two_platforms(&source.inner).await;
+    let (transfer, _) = run(&source, &destination, Options::default());
+    transfer.copy(&amd64.digest().into(), &tag("amd64")).await.unwrap();
+    source.inner.delete(&amd64.digest().into()).await.unwrap();
+    let (transfer, _) = run(&source, &destination, Options::default());
+    transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_that_is_far_away_under_another_name_gets_one_more() {
+    let (source, destination) = far();
+    let [both, ..] = two_platforms(&source.inner).await;
+    let (transfer, _) = run(&source, &destination, Options::default());
+    transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
+    source.forget();
+    destination.forget();
+    let (transfer, lines) = run(&source, &destination, Options::default());
+    let copied = transfer.copy(&tag("latest"), &tag("v1.2")).await.unwrap();
+    assert_eq!((copied.written, copied.descriptor), (true, both.descriptor()));
+    assert_eq!(source.log(), ["HEAD manifest latest", "GET manifest latest"]);
+    let asked = ["HEAD manifest v1.2", &format!("HEAD manifest {}", both.digest()), "PUT manifest v1.2"];
+    assert_eq!(destination.log(), asked);
+    let existing = format!("existing manifest {}", both.digest());
+    assert_eq!(lines.all(), [&*existing, "manifest there:1/b:v1.2"]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use oci::{Descriptor, Digest, Manifest, Repository, Selector, Tag, View};
-use store::{ByteStream, Error, Event, Kind, MemoryStore, Observer, Opened, Store, Writer};
+use store::{ByteStream, Error, Event, Kind, MemoryStore, Observer, Opened, Pace, Store, Writer};
 
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -34,6 +34,10 @@ pub(crate) struct Place {
     pub(crate) denies: AtomicBool,
     /// The answer whether this blob is there comes last.
     pub(crate) last_answer: Mutex<Option<Digest>>,
+    /// Manifests come later than answers to questions that were asked with them.
+    pub(crate) slow_manifests: AtomicBool,
+    /// What it knows of its host.
+    pace: Option<Arc<Pace>>,
     /// What comes of deleting a tag; what comes naturally, without one.
     pub(crate) untag: Option<Kind>,
     /// Tags cannot be listed.
@@ -62,6 +66,8 @@ impl Place {
             stalled: Arc::default(),
             denies: AtomicBool::new(false),
             last_answer: Mutex::default(),
+            slow_manifests: AtomicBool::new(false),
+            pace: None,
             untag: None,
             hides_tags: false,
             asking: Arc::default(),
@@ -79,6 +85,13 @@ impl Place {
     /// Lets blobs be mounted from `neighbour`.
     pub(crate) fn mounts_from(self, neighbour: &Arc<Place>) -> Self {
         Self { neighbour: Some(Arc::clone(neighbour)), ..self }
+    }
+
+    /// Its answers take so long, or are known to.
+    pub(crate) fn away(self, distance: Duration) -> Self {
+        let pace = Pace::new("there", 64);
+        pace.answered(distance);
+        Self { pace: Some(pace), ..self }
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
@@ -135,6 +148,10 @@ impl Store for Place {
         self.inner.name()
     }
 
+    fn pace(&self) -> Option<&Arc<Pace>> {
+        self.pace.as_ref()
+    }
+
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, Error> {
         self.note(format!("HEAD manifest {selector}"));
         let _asking = Count::new(&self.asking);
@@ -148,6 +165,9 @@ impl Store for Place {
 
     async fn manifest(&self, selector: &Selector) -> Result<Manifest, Error> {
         self.note(format!("GET manifest {selector}"));
+        if self.slow_manifests.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.inner.manifest(selector).await
     }
 
