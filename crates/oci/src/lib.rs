@@ -34,7 +34,7 @@ mod verify;
 pub use config::{History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use manifest::{ImageManifest, Index, Manifest, ManifestError, View};
+pub use manifest::{ImageManifest, Index, Manifest, ManifestError, Referrer, View};
 pub use media_type::MediaType;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

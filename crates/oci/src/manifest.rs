@@ -95,10 +95,39 @@ pub struct ImageManifest {
 pub struct Index {
     /// The entries, in the document's order.
     pub manifests: Vec<Descriptor>,
+    /// The type of an artifact that is no image for several platforms.
+    pub artifact_type: Option<String>,
     /// The manifest that this one says something about.
     pub subject: Option<Descriptor>,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A manifest that says something about another, as the list of all that do shows it (distribution specification, "Listing
+/// Referrers").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// What it says something about.
+    pub subject: Digest,
+    /// Its descriptor, with its annotations and its artifact type: of an image without one, the media type of its config.
+    pub descriptor: Descriptor,
+}
+
+impl View {
+    /// How the manifest stands in the list of what refers to its subject; `None` if it has none. `descriptor` is the manifest's own.
+    pub fn referrer(self, mut descriptor: Descriptor) -> Option<Referrer> {
+        let said = |artifact_type: Option<String>| artifact_type.filter(|text| !text.is_empty());
+        let (subject, artifact_type, annotations) = match self {
+            Self::Image(image) => {
+                let config = || image.config.map(|config| config.media_type.as_str().to_owned());
+                let artifact_type = said(image.artifact_type).or_else(|| said(config()));
+                (image.subject, artifact_type, image.annotations)
+            }
+            Self::Index(index) => (index.subject, said(index.artifact_type), index.annotations),
+        };
+        (descriptor.artifact_type, descriptor.annotations) = (artifact_type, annotations);
+        Some(Referrer { subject: subject?.digest, descriptor })
+    }
 }
 
 /// Everything that any kind of manifest may have; which kind it is shows in what is there.
@@ -245,6 +274,7 @@ impl Manifest {
         if is_index || self.media_type.is_index() {
             return Ok(View::Index(Index {
                 manifests: document.manifests.unwrap_or_default(),
+                artifact_type: document.artifact_type,
                 subject: document.subject,
                 annotations: document.annotations,
             }));

@@ -1,6 +1,7 @@
 //! One repository of a registry, as a store.
 
 mod deletion;
+mod entry;
 mod referrers;
 mod replacement;
 
@@ -32,6 +33,7 @@ use crate::transport::Lane;
 use crate::trouble::Trouble;
 use crate::upload::Target;
 
+pub(crate) use entry::Lists;
 pub use referrers::{Referrers, ReferrersSource};
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
@@ -129,12 +131,13 @@ impl RegistryStore {
         }?)
     }
 
+    /// Writes a manifest; whether the registry says that it has entered it in the list of what refers to its subject.
     async fn put(
         &self,
         selector: &Selector,
         manifest: &Manifest,
         condition: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let url = self.url(&format!("manifests/{selector}")).await?;
         let mut headers = HeaderMap::from_iter(condition);
         let media_type = HeaderValue::from_str(manifest.media_type().as_str())
@@ -149,7 +152,7 @@ impl RegistryStore {
                 let reason = format!("the registry kept {} as {kept}", manifest.digest());
                 Err(Error::protocol(&Method::PUT, &answer.url, reason))
             }
-            None => Ok(()),
+            None => Ok(entry::is_entered(answer.response.headers())),
         }
     }
 
@@ -355,8 +358,12 @@ impl Store for RegistryStore {
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
-        let outcome = self.put(selector, manifest, None).await;
-        outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
+        let entered = self.put(selector, manifest, None).await;
+        let doing = || format!("writing manifest {}", self.reference(selector));
+        if !entered.map_err(|error| error.doing(doing()))? {
+            self.enter(manifest).await?;
+        }
+        Ok(())
     }
 
     async fn replace_manifest(

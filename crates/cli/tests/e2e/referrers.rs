@@ -110,3 +110,36 @@ fn a_registry_that_keeps_the_list() {
 fn a_registry_that_does_not() {
     attached_by_oras(DockerRegistry::plain().address(), "tag");
 }
+
+/// A registry that does not keep the list gets one with the copy, which oras finds and adds to.
+#[test]
+fn a_copied_signature_is_found() {
+    let (cli, from, to) = (Cli::new(), HoistServer::start(), DockerRegistry::plain());
+    let [source, destination] = [from.address(), to.address()].map(|address| format!("{address}/demo/web"));
+    images::eight_platforms().push(&from.client(), "demo/web", "1");
+    attach(&cli, &format!("{source}:1"), SBOM, &[]);
+    attach(&cli, &format!("{source}:1"), SIGNATURE, &["--annotation", "by=me"]);
+    let image = format!("{destination}:1");
+    cli.hoist(["cp", &format!("{source}:1"), &image]).run().success();
+    let attached = discovered(&cli, &format!("{source}:1"));
+    for digest in &attached {
+        let outcome =
+            cli.hoist(["cp", &format!("{source}@{digest}"), &format!("{destination}@{digest}")]).run();
+        outcome.success();
+    }
+    assert_eq!(discovered(&cli, &image), attached);
+    let list = cli.hoist(["referrers", "--json", &image]).run().success();
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let here = cli.hoist(["referrers", "--json", &format!("{source}:1")]).run().success();
+    let here: Value = serde_json::from_str(&here).unwrap();
+    assert_eq!((list["via"].as_str(), here["via"].as_str()), (Some("tag"), Some("api")));
+    let entries = |list: &Value| {
+        let mut entries: Vec<String> =
+            list["referrers"].as_array().unwrap().iter().map(Value::to_string).collect();
+        entries.sort();
+        entries
+    };
+    assert_eq!(entries(&list), entries(&here), "as a registry that keeps the list has them");
+    attach(&cli, &image, SIGNATURE, &[]);
+    assert_eq!(discovered(&cli, &image).len(), 3);
+}

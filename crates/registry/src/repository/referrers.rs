@@ -91,7 +91,7 @@ impl RegistryStore {
     }
 
     /// The pages of the registry's own list. What is no index is an error within.
-    fn referrer_pages(&self, subject: &Digest, artifact_type: Option<&str>) -> Pending {
+    pub(super) fn referrer_pages(&self, subject: &Digest, artifact_type: Option<&str>) -> Pending {
         let index = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
         let pages = Pages {
             host: Arc::clone(&self.host),
@@ -112,7 +112,7 @@ impl RegistryStore {
 
 /// Whether an answer means that a registry does not know this part of the protocol. What a token server says is not
 /// about that.
-fn has_no_api(error: &Error) -> bool {
+pub(super) fn has_no_api(error: &Error) -> bool {
     matches!(error, Error::Status(answer) if matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 501))
 }
 

@@ -22,7 +22,12 @@ impl RegistryStore {
             return Ok(Replaced::Refused(found));
         }
         let error = match self.put(selector, manifest, condition(expected)).await {
-            Ok(()) => return Ok(Replaced::Done),
+            Ok(entered) => {
+                if !entered {
+                    self.enter(manifest).await?;
+                }
+                return Ok(Replaced::Done);
+            }
             Err(error) => error,
         };
         if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
@@ -40,7 +45,7 @@ impl RegistryStore {
 }
 
 /// As a header. Registries tag their answers with the digest between quotation marks.
-fn condition(expected: Expected) -> Option<(HeaderName, HeaderValue)> {
+pub(super) fn condition(expected: Expected) -> Option<(HeaderName, HeaderValue)> {
     match expected {
         Expected::Nothing => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
         // A digest is plain text, which fits a header.

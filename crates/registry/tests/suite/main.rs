@@ -9,6 +9,7 @@ mod conformance;
 mod connections;
 mod deletion;
 mod dialects;
+mod entries;
 mod manifests;
 mod memory;
 mod rate_limit;

@@ -1,7 +1,7 @@
 //! What a pushed manifest says, and whether it may be stored. Pure.
 
 use bytes::Bytes;
-use oci::{Descriptor, Digest, Manifest, ManifestError, MediaType, Selector, View};
+use oci::{Digest, Manifest, ManifestError, MediaType, Selector, View};
 use serde::Deserialize;
 
 use super::Fault;
@@ -15,7 +15,6 @@ const MAX_MEDIA_TYPE: usize = 255;
 #[serde(rename_all = "camelCase")]
 struct Head {
     media_type: Option<String>,
-    artifact_type: Option<String>,
 }
 
 /// A layer of docker's schema 1.
@@ -63,16 +62,17 @@ pub(super) fn inspect(
         either: Vec::new(),
         referrer: None,
     };
-    match manifest.view() {
+    let view = manifest.view();
+    if let Some(referrer) = view.as_ref().ok().and_then(|view| view.clone().referrer(manifest.descriptor())) {
+        let descriptor =
+            serde_json::to_vec(&referrer.descriptor).map_err(|error| invalid(error.to_string()))?;
+        new.referrer = Some(Referrer { subject: referrer.subject, descriptor });
+    }
+    match view {
         Ok(View::Image(image)) => {
             let distributable = image.layers.iter().filter(|layer| !layer.media_type.is_nondistributable());
             new.blobs =
                 image.config.iter().chain(distributable).map(|descriptor| descriptor.digest).collect();
-            let artifact_type = image
-                .artifact_type
-                .filter(|artifact_type| !artifact_type.is_empty())
-                .or_else(|| image.config.map(|config| config.media_type.as_str().to_owned()));
-            new.referrer = referrer(&manifest, image.subject, artifact_type, image.annotations)?;
         }
         Ok(View::Index(index)) => {
             // Build caches are indexes of blobs.
@@ -80,7 +80,6 @@ pub(super) fn inspect(
                 index.manifests.into_iter().partition(|entry| entry.media_type.is_manifest());
             new.manifests = manifests.into_iter().map(|entry| entry.digest).collect();
             new.either = either.into_iter().map(|entry| entry.digest).collect();
-            new.referrer = referrer(&manifest, index.subject, head.artifact_type, index.annotations)?;
         }
         Err(ManifestError::Schema1 { .. }) => {
             let schema1: Schema1 =
@@ -94,27 +93,8 @@ pub(super) fn inspect(
 
 /// The subject of a manifest that is stored; none if its view cannot be read.
 pub(super) fn subject(raw: Bytes, media_type: &str) -> Option<Digest> {
-    let view = Manifest::new(raw, Some(MediaType::new(media_type))).ok()?.view().ok()?;
-    let subject = match view {
-        View::Image(image) => image.subject,
-        View::Index(index) => index.subject,
-    };
-    subject.map(|subject| subject.digest)
-}
-
-/// The entry in the list of referrers (distribution specification, "Listing Referrers").
-fn referrer(
-    manifest: &Manifest,
-    subject: Option<Descriptor>,
-    artifact_type: Option<String>,
-    annotations: std::collections::BTreeMap<String, String>,
-) -> Result<Option<Referrer>, Fault> {
-    let Some(subject) = subject else { return Ok(None) };
-    let mut descriptor = manifest.descriptor();
-    descriptor.artifact_type = artifact_type.filter(|artifact_type| !artifact_type.is_empty());
-    descriptor.annotations = annotations;
-    let descriptor = serde_json::to_vec(&descriptor).map_err(|error| invalid(error.to_string()))?;
-    Ok(Some(Referrer { subject: subject.digest, descriptor }))
+    let manifest = Manifest::new(raw, Some(MediaType::new(media_type))).ok()?;
+    Some(manifest.view().ok()?.referrer(manifest.descriptor())?.subject)
 }
 
 fn refused(error: &ManifestError) -> Fault {

@@ -1,0 +1,173 @@
+//! What refers to a manifest is entered in the list that clients keep, where the registry keeps none.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
+use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType};
+use registry::ReferrersSource;
+use serde_json::{Value, json};
+use store::{Kind, Store};
+use testkit::{Answer, FaultRegistry, HoistServer, Relay, Route};
+
+use crate::support::{REPOSITORY, anonymous, line};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const LISTS: &str = "/v2/*/referrers/*";
+
+fn subject() -> Digest {
+    Algorithm::Sha256.digest(b"subject")
+}
+
+/// A manifest that refers to the subject.
+fn referring(name: &str, members: &Value) -> Manifest {
+    let mut json = json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "layers": [],
+        "subject": {"mediaType": IMAGE, "digest": subject(), "size": 7},
+        "annotations": {"name": name},
+    });
+    for (member, value) in members.as_object().unwrap() {
+        json[member] = value.clone();
+    }
+    let media_type = MediaType::new(json["mediaType"].as_str().unwrap());
+    Manifest::new(Bytes::from(json.to_string()), Some(media_type)).unwrap()
+}
+
+async fn write(address: &str, manifest: &Manifest) -> Result<(), store::Error> {
+    anonymous(address).put_manifest(&manifest.digest().into(), manifest).await
+}
+
+/// The list behind the tag.
+fn list(registry: &FaultRegistry) -> Option<Value> {
+    let raw = registry.manifest(REPOSITORY, subject().fallback_tag().as_str())?;
+    Some(serde_json::from_slice(&raw).unwrap())
+}
+
+fn writes(registry: &FaultRegistry) -> usize {
+    registry.count("PUT", &format!("/v2/{REPOSITORY}/manifests/{}", subject().fallback_tag()))
+}
+
+async fn listed(address: &str) -> Vec<Descriptor> {
+    let (store, subject) = (anonymous(address), subject());
+    let pages: Vec<_> = store.find_referrers(&subject, None).try_collect().await.unwrap();
+    assert!(pages.iter().all(|page| page.source == ReferrersSource::Tag));
+    pages.into_iter().flat_map(|page| page.descriptors).collect()
+}
+
+#[tokio::test]
+async fn entries_say_what_the_manifest_says() {
+    let registry = FaultRegistry::start();
+    let config = |media_type: &str| json!({"mediaType": media_type, "digest": subject(), "size": 7});
+    let manifests = [
+        (referring("a", &json!({"artifactType": "a/a", "config": config("c/c")})), Some("a/a")),
+        (referring("b", &json!({"artifactType": "", "config": config("c/c")})), Some("c/c")),
+        (referring("c", &json!({})), None),
+        (
+            referring(
+                "d",
+                &json!({"mediaType": INDEX, "layers": null, "manifests": [], "artifactType": "d/d"}),
+            ),
+            Some("d/d"),
+        ),
+    ];
+    for (manifest, _) in &manifests {
+        write(&registry.address(), manifest).await.unwrap();
+    }
+    let found = listed(&registry.address()).await;
+    for (entry, (manifest, artifact_type)) in found.iter().zip(&manifests) {
+        let mut expected = manifest.descriptor();
+        expected.artifact_type = artifact_type.map(str::to_owned);
+        expected.annotations = [("name".to_owned(), entry.annotations["name"].clone())].into();
+        assert_eq!(*entry, expected);
+    }
+    assert_eq!(found.iter().map(|entry| &*entry.annotations["name"]).collect::<String>(), "abcd");
+    let list = list(&registry).unwrap();
+    assert_eq!((list["schemaVersion"].as_u64(), list["mediaType"].as_str()), (Some(2), Some(INDEX)));
+    // Once more, and nothing changes.
+    write(&registry.address(), &manifests[0].0).await.unwrap();
+    assert_eq!(writes(&registry), 4);
+}
+
+#[tokio::test]
+async fn what_others_have_entered_stays() {
+    let registry = FaultRegistry::start();
+    let before = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{{"mediaType":"{IMAGE}","digest":"{}","size":1,"x":1.10}}],"y":[]}}"#,
+        Algorithm::Sha256.digest(b"other"),
+    );
+    let tag = subject().fallback_tag();
+    registry.put_manifest(REPOSITORY, tag.as_str(), INDEX, before.as_bytes());
+    write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
+    let mut expected: Value = serde_json::from_str(&before).unwrap();
+    let list = list(&registry).unwrap();
+    expected["manifests"].as_array_mut().unwrap().push(list["manifests"][1].clone());
+    assert_eq!(list, expected);
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn many_at_once() {
+    let registry = FaultRegistry::start();
+    let store = anonymous(&registry.address());
+    let manifests: Vec<Manifest> =
+        (0..20).map(|number: usize| referring(&number.to_string(), &json!({}))).collect();
+    let selectors: Vec<_> = manifests.iter().map(|manifest| manifest.digest().into()).collect();
+    let writes = selectors.iter().zip(&manifests).map(|(name, manifest)| store.put_manifest(name, manifest));
+    try_join_all(writes).await.unwrap();
+    assert_eq!(listed(&registry.address()).await.len(), 20);
+    assert_eq!(registry.count("GET", LISTS), 1 + 1, "by the store, and by the test");
+}
+
+/// The registry refuses to overwrite what has changed, or somebody else overwrites it.
+#[tokio::test]
+async fn an_entry_that_is_lost_is_made_again() {
+    let tag = format!("/v2/{REPOSITORY}/manifests/{}", subject().fallback_tag());
+    for answer in [Answer::status(412), Answer::status(201)] {
+        let registry = FaultRegistry::start();
+        registry.on(Route::new("PUT", &tag).times(2), answer);
+        write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
+        assert_eq!((writes(&registry), listed(&registry.address()).await.len()), (3, 1));
+    }
+    let registry = FaultRegistry::start();
+    registry.on(Route::new("PUT", &tag), Answer::status(201));
+    let manifest = referring("a", &json!({}));
+    let error = write(&registry.address(), &manifest).await.unwrap_err();
+    assert!(line(&error).contains("others have overwritten it 10 times"), "{error}");
+    let conditions = |name: &str| registry.requests().iter().any(|request| request.header(name).is_some());
+    assert!(conditions("if-none-match"));
+    assert!(registry.manifest(REPOSITORY, &manifest.digest().to_string()).is_some());
+}
+
+#[tokio::test]
+async fn the_list_is_none() {
+    let registry = FaultRegistry::start();
+    let tag = subject().fallback_tag();
+    registry.put_manifest(REPOSITORY, tag.as_str(), IMAGE, br#"{"layers":[]}"#);
+    let error = write(&registry.address(), &referring("a", &json!({}))).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    let text = line(&error);
+    assert!(text.contains("no list of referrers") && text.contains(tag.as_str()), "{text}");
+    assert_eq!(writes(&registry), 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_lists_is_left_to_it() {
+    let server = HoistServer::start();
+    let relay = Relay::to(server.address());
+    write(&relay.address(), &referring("a", &json!({}))).await.unwrap();
+    assert_eq!(relay.requests().len(), 1, "its answer to the manifest says so");
+
+    let registry = FaultRegistry::start();
+    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[]}}"#);
+    registry.on(Route::get(LISTS), Answer::status(200).header("Content-Type", INDEX).body(index));
+    write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
+    assert_eq!((list(&registry), registry.requests().len()), (None, 2), "one that does not say so is asked");
+
+    let registry = FaultRegistry::start();
+    registry.on(Route::get(LISTS), Answer::error(403, "DENIED", "no"));
+    let error = write(&registry.address(), &referring("b", &json!({}))).await.unwrap_err();
+    assert_eq!((error.kind(), list(&registry)), (Kind::Denied, None));
+    assert!(line(&error).contains("whether it lists referrers"), "{error}");
+}
