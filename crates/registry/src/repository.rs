@@ -17,7 +17,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
+use oci::{Descriptor, Digest, Manifest, MediaType, RegistryName, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Expected, Kind, Opened, Pace, Ranges, Replaced, Store};
 use tokio::time::timeout;
 use url::Url;
@@ -131,19 +131,19 @@ impl RegistryStore {
         }?)
     }
 
-    /// Writes a manifest; whether the registry says that it has entered it in the list of what refers to its subject.
     async fn put(
         &self,
         selector: &Selector,
         manifest: &Manifest,
         condition: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let url = self.url(&format!("manifests/{selector}")).await?;
         let mut headers = HeaderMap::from_iter(condition);
         let media_type = HeaderValue::from_str(manifest.media_type().as_str())
             .map_err(|_| Error::protocol(&Method::PUT, &url, "the manifest's media type fits no header"))?;
         headers.insert(CONTENT_TYPE, media_type);
         let answer = self.send(Method::PUT, url, headers, manifest.raw().clone()).await?;
+        self.host.lists.hear(answer.response.headers());
         let kept = content_digest(answer.response.headers());
         match kept
             .filter(|kept| kept.algorithm() == manifest.digest().algorithm() && *kept != manifest.digest())
@@ -152,7 +152,7 @@ impl RegistryStore {
                 let reason = format!("the registry kept {} as {kept}", manifest.digest());
                 Err(Error::protocol(&Method::PUT, &answer.url, reason))
             }
-            None => Ok(entry::is_entered(answer.response.headers())),
+            None => Ok(()),
         }
     }
 
@@ -358,12 +358,8 @@ impl Store for RegistryStore {
     }
 
     async fn put_manifest(&self, selector: &Selector, manifest: &Manifest) -> Result<(), StoreError> {
-        let entered = self.put(selector, manifest, None).await;
-        let doing = || format!("writing manifest {}", self.reference(selector));
-        if !entered.map_err(|error| error.doing(doing()))? {
-            self.enter(manifest).await?;
-        }
-        Ok(())
+        let outcome = self.put(selector, manifest, None).await;
+        outcome.map_err(|error| error.doing(format!("writing manifest {}", self.reference(selector))))
     }
 
     async fn replace_manifest(
@@ -385,6 +381,14 @@ impl Store for RegistryStore {
         artifact_type: Option<&'a str>,
     ) -> BoxStream<'a, Result<Vec<Descriptor>, StoreError>> {
         self.find_referrers(subject, artifact_type).map_ok(|page| page.descriptors).boxed()
+    }
+
+    async fn list_referrer(&self, manifest: &Manifest) -> Result<Option<Tag>, StoreError> {
+        self.enter(manifest).await
+    }
+
+    fn counts_manifests(&self) -> bool {
+        *self.repository.registry() == RegistryName::docker_hub()
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {

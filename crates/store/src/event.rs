@@ -71,7 +71,7 @@ pub enum Event<'a> {
     },
     /// A cache is of no use, wholly or for one content; the work goes on without.
     Uncached(&'a str),
-    /// A registry said something to its users (RFC 9111, `Warning: 299`).
+    /// A registry said something to its users (RFC 9111, `Warning: 299`), or something is not as it should be that was no reason to stop.
     Warned(&'a str),
 }
 

@@ -121,6 +121,20 @@ pub trait Store: Debug + Send + Sync {
         futures_util::stream::once(referrers_by_tag(self, subject, artifact_type)).boxed()
     }
 
+    /// Sees to it that a manifest which is here is found as one that refers to its subject, where that is for clients to do: they
+    /// keep an index behind a tag then (distribution specification, "Referrers Tag Schema"). The tag, if that index was changed.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if something else has the tag; those of [`put_manifest`](Self::put_manifest).
+    async fn list_referrer(&self, _: &Manifest) -> Result<Option<Tag>, Error> {
+        Ok(None)
+    }
+
+    /// Whether manifests that are read here are counted, so that one too many does harm.
+    fn counts_manifests(&self) -> bool {
+        false
+    }
+
     /// The tags, in the order of the place, page by page.
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>>;
 

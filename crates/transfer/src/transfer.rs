@@ -1,15 +1,14 @@
 //! Copies graphs from one store to another.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, try_join};
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use oci::{Descriptor, Digest, Manifest, Repository, Selector};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use oci::{Descriptor, Manifest, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Event, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -21,7 +20,7 @@ use crate::graph::existing;
 use crate::memo::Memo;
 use crate::paced::Paced;
 use crate::plan::{contents, waves};
-use crate::survey::{Answer, Finding, SMALL, Survey};
+use crate::survey::{Answer, SMALL, Survey};
 use crate::turns::Turns;
 use crate::{Error, Fate, Move, Options, reference, select};
 
@@ -30,9 +29,6 @@ const LOCAL_COPIES: usize = 4;
 
 /// How long is waited, at most, for an answer whose connection another request can have.
 const MOMENT: Duration = Duration::from_secs(1);
-
-/// So many findings are taken together, at most.
-const FINDINGS: usize = 1000;
 
 /// A run of copies from one store to another. What the copies of a run share is moved once, and together they never
 /// move more blobs at once than [`Options::jobs`]. Needs a tokio runtime: each blob is a task of its own, so that
@@ -71,6 +67,8 @@ pub(crate) struct Run {
     roots: Memo<()>,
     /// The roots that have a name there.
     named: Memo<()>,
+    /// The tags behind which the run has written lists of referrers.
+    pub(crate) lists: Mutex<HashSet<Tag>>,
     /// Whether the source was asked before it was known whether its answer matters.
     asked_early: AtomicBool,
     /// Whether both sides were told that much is to come.
@@ -101,7 +99,7 @@ impl Copied {
         Self { descriptor, written: false, moved: 0, mounted: 0, existed: 0, bytes: 0 }
     }
 
-    fn add(&mut self, blob: &Descriptor, fate: Fate) {
+    pub(crate) fn add(&mut self, blob: &Descriptor, fate: Fate) {
         match fate {
             Fate::Moved => {
                 self.moved += 1;
@@ -148,6 +146,7 @@ impl Transfer {
                 blobs: Memo::new(),
                 roots: Memo::new(),
                 named: Memo::new(),
+                lists: Mutex::default(),
                 asked_early: AtomicBool::new(false),
                 expects_many: AtomicBool::new(false),
                 mounts_refused: AtomicBool::new(false),
@@ -175,6 +174,12 @@ impl Transfer {
             };
             let wanted = wanted.map_err(Error::Source)?;
             if wanted.digest == there.digest {
+                // Signatures are copied so. One whose copy was interrupted may be there and not be listed.
+                if let (Selector::Digest(_), false) = (to, wanted.media_type.is_index())
+                    && run.destination.pace().is_some()
+                {
+                    run.list(&run.root(from).await?, to).await?;
+                }
                 return Ok(run.existed_as(to, Copied::new(wanted)));
             }
         }
@@ -188,7 +193,13 @@ impl Transfer {
             run.expect_many().await;
         }
         // It may be there without the name, or under another. If it is not, then most likely nothing of it is.
-        let named = named.filter(|_| there.is_none() && run.is_far());
+        let named = named.filter(|named| {
+            there.is_none()
+                && run.is_far()
+                && !run.same_repository()
+                && !run.source.is_new(named)
+                && *to != Selector::Digest(named.digest)
+        });
         let looked = async {
             match &named {
                 Some(named) => existing(&run.asked_destination, &named.digest.into()).await,
@@ -207,17 +218,24 @@ impl Transfer {
         let mut copied = Copied::new(root.descriptor());
         if let Some(there) = there {
             if there.digest == root.digest() {
+                run.list(&root, to).await?;
                 return Ok(run.existed_as(to, copied));
             }
             run.spare_index(to, &there, &root)?;
         }
-        if let Some(manifest) = &nameless {
-            let selector = &manifest.digest.to_string();
-            run.observer.event(&Event::ManifestExisted { selector, manifest });
-        } else if !run.same_repository() {
+        if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
-            run.expect_many().await;
-            claim.get_or_try_init(|| run.complete(&root, named.is_some(), &mut copied)).await?;
+            let complete = async {
+                if let Some(manifest) = &nameless {
+                    let selector = &manifest.digest.to_string();
+                    run.observer.event(&Event::ManifestExisted { selector, manifest });
+                    return Ok(());
+                }
+                run.expect_many().await;
+                let eager = named.is_some() && !run.source.counts_manifests();
+                run.complete(&root, eager, to, &mut copied).await
+            };
+            claim.get_or_try_init(|| complete).await?;
         }
         // The first name alone: docker-registry may refuse a manifest while it writes the same one for another name.
         let (claim, _) = run.named.claim(root.digest());
@@ -231,6 +249,7 @@ impl Transfer {
             run.name(to, &root).await?;
             copied.written = true;
         }
+        run.list(&root, to).await?;
         Ok(copied)
     }
 
@@ -299,7 +318,9 @@ impl Run {
             }
         };
         let (there, ()) = try_join(look, ready).await?;
-        if let (true, Selector::Tag(_), Some(there)) = (self.options.no_clobber, to, &there) {
+        if let (true, Selector::Tag(_), Some(there)) = (self.options.no_clobber, to, &there)
+            && !self.is_own_list(to)
+        {
             return Err(Error::Clobber {
                 reference: reference(&*self.destination, to),
                 digest: there.digest,
@@ -366,11 +387,12 @@ impl Run {
         self.destination.pace().is_some_and(|pace| pace.is_near() == Some(false))
     }
 
-    /// Brings everything that `root` stands on. `eager`: see [`Walk::eager`](crate::Walk::eager).
+    /// Brings everything that `root` stands on, which is to be named `to`. `eager`: see [`Walk::eager`](crate::Walk::eager).
     async fn complete(
         self: &Arc<Self>,
         root: &Manifest,
         eager: bool,
+        to: &Selector,
         copied: &mut Copied,
     ) -> Result<(), Error> {
         let Survey { graph, findings } = self.survey(root, eager).await?;
@@ -386,7 +408,7 @@ impl Run {
             // Owned, because a future over a borrowing closure's argument is not known to be `Send`.
             let manifests: Vec<Manifest> = nodes.map(|node| node.manifest.clone()).collect();
             stream::iter(manifests)
-                .map(|manifest| self.put_by_digest(manifest))
+                .map(|manifest| self.put_by_digest(manifest, to))
                 .buffer_unordered(self.options.jobs.get())
                 .try_collect::<()>()
                 .await?;
@@ -394,93 +416,13 @@ impl Run {
         Ok(())
     }
 
-    /// Brings blobs as they turn out to be missing, each in a task: the largest of the known ones first, or each in its turn where
-    /// the destination has such. What is small waits until all that is `large` is known. The first error ends the others.
-    async fn bring_all(
-        self: &Arc<Self>,
-        findings: BoxStream<'_, Result<Finding, Error>>,
-        turns: &HashMap<Digest, usize>,
-        mut large: HashSet<Digest>,
-        copied: &mut Copied,
-    ) -> Result<(), Error> {
-        let (mut blobs, mut bytes, mut kept) = (0, 0_u64, 0);
-        let (ordered, mut all_found) = (self.destination.in_order(), false);
-        let mut waiting: BTreeMap<_, Move> = BTreeMap::new();
-        let mut tasks = JoinSet::new();
-        // All that are known, so that the largest is among them.
-        let mut findings = findings.ready_chunks(FINDINGS);
-        let outcome = loop {
-            // Where something is there from an earlier attempt, it is told before it goes on.
-            let room = match all_found {
-                true if ordered => 1,
-                true => self.options.jobs.get(),
-                false => self.room_beside_questions(),
-            };
-            while tasks.len() < room
-                && let Some(step) = waiting.first_entry()
-                && (all_found || kept == 0 && !ordered && (step.get().blob.size > SMALL || large.is_empty()))
-            {
-                let step = step.remove();
-                let run = Arc::clone(self);
-                tasks.spawn(async move {
-                    let fate = run.bring(&step).await?;
-                    Ok((step.blob, fate))
-                });
-            }
-            tokio::select! {
-                found = findings.next(), if !all_found => {
-                    let Some(found) = found else {
-                        all_found = true;
-                        self.observer.event(&Event::Planned { blobs, bytes, kept });
-                        continue;
-                    };
-                    let found: Vec<Finding> = match found.into_iter().collect() {
-                        Ok(found) => found,
-                        Err(error) => break Err(error),
-                    };
-                    for finding in found {
-                        large.remove(&finding.digest());
-                        match finding {
-                            Finding::Bring(step) => {
-                                // Other copies of the run have announced what they bring.
-                                if self.blobs.claim(step.blob.digest).1 {
-                                    blobs += 1;
-                                    bytes = bytes.saturating_add(step.blob.size);
-                                    kept += self.destination.kept(&step.blob).await;
-                                }
-                                let turn = turns.get(&step.blob.digest).copied();
-                                waiting.insert((turn, Reverse(step.blob.size), step.blob.digest), step);
-                            }
-                            Finding::Existed(blob) => copied.add(&blob, Fate::Existed),
-                            Finding::Known(_) => {}
-                        }
-                    }
-                }
-                Some(outcome) = tasks.join_next() => match outcome {
-                    Ok(Ok((blob, fate))) => fate.into_iter().for_each(|fate| copied.add(&blob, fate)),
-                    Ok(Err(error)) => break Err(error),
-                    // Nobody but `shutdown` cancels a task, so it has panicked.
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                },
-                else => break Ok(()),
-            }
-        };
-        // When the caller hears of it, nothing moves any more.
-        tasks.shutdown().await;
-        outcome
-    }
-
-    /// How many blobs may be under way while others are still asked for: the questions have the same slots.
-    fn room_beside_questions(&self) -> usize {
-        let slots = self.destination.pace().map_or(usize::MAX, |pace| pace.limit() / 2);
-        slots.clamp(1, self.options.jobs.get())
-    }
-
-    async fn put_by_digest(&self, manifest: Manifest) -> Result<(), Error> {
+    /// Writes what stands below the root that is to be named `to`.
+    async fn put_by_digest(&self, manifest: Manifest, to: &Selector) -> Result<(), Error> {
         let (selector, manifest) = (&manifest.digest().into(), &manifest);
         self.asked_destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
         let reference = &reference(&*self.destination, selector);
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
+        self.list_child(manifest, to).await;
         Ok(())
     }
 }

@@ -80,6 +80,14 @@ impl Store for Cached {
         self.store.referrers(subject, artifact_type)
     }
 
+    async fn list_referrer(&self, manifest: &Manifest) -> Result<Option<Tag>, StoreError> {
+        self.store.list_referrer(manifest).await
+    }
+
+    fn counts_manifests(&self) -> bool {
+        self.store.counts_manifests()
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {
         self.store.tags()
     }

@@ -1,93 +1,126 @@
 //! Entering a manifest in the list of what refers to its subject, where clients keep it (distribution specification, "Pushing
 //! Manifests with Subject" and "Referrers Tag Schema").
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
-use oci::{Descriptor, Digest, Manifest, MediaType, Selector, View};
+use oci::{Descriptor, Digest, Manifest, MediaType, Selector, Tag, View};
 use serde_json::{Value, json};
 use store::{Error as StoreError, Expected, Kind, Store};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::sleep;
 
 use super::RegistryStore;
-use super::referrers::has_no_api;
 use super::replacement::condition;
+use crate::error::Error;
 
-/// With this a registry says that it has entered a manifest itself.
+/// With this a registry says that it keeps the list itself, and has entered a manifest there.
 const SUBJECT: &str = "oci-subject";
 
-/// How often an entry is made again that others have overwritten, or came before.
-const ATTEMPTS: usize = 10;
+/// How often an entry is written that others have overwritten, or came before.
+const ATTEMPTS: u32 = 8;
+
+/// How long is waited before the second time; doubled each time.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// How a registry keeps its lists of referrers, and which of them are being written.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
-    /// Whether it keeps them itself, once that was asked.
+    /// Whether it keeps them itself, once that is known.
     kept: OnceCell<bool>,
     /// By the digest of the subject: each is read, changed and written by one at a time.
     turns: [Mutex<()>; 16],
 }
 
 impl Lists {
+    /// Learns from the answer to a manifest.
+    pub(super) fn hear(&self, headers: &HeaderMap) {
+        if headers.contains_key(SUBJECT) {
+            // Whoever asked before knows the same.
+            let _ = self.kept.set(true);
+        }
+    }
+
     fn turn(&self, subject: &Digest) -> &Mutex<()> {
         let sum = subject.hex().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte));
         &self.turns[sum % self.turns.len()]
     }
 }
 
-/// Whether the registry says that it has entered a manifest, with its answer to the manifest.
-pub(super) fn is_entered(headers: &HeaderMap) -> bool {
-    headers.contains_key(SUBJECT)
-}
-
 impl RegistryStore {
-    /// Enters a manifest that was written, if it refers to another, and the registry does not keep such lists itself.
+    /// Enters a manifest, if it refers to another, is not in the list, and the registry does not keep such lists itself. The tag, if
+    /// its list was written.
     ///
     /// Others may do the same at the same time. A registry that heeds conditions (RFC 9110) keeps them from overwriting each other;
     /// with others it is seen if an entry was overwritten before it was looked at again.
-    pub(super) async fn enter(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    pub(super) async fn enter(&self, manifest: &Manifest) -> Result<Option<Tag>, StoreError> {
         let view = manifest.view().ok();
         let Some(referrer) = view.and_then(|view| view.referrer(manifest.descriptor())) else {
-            return Ok(());
+            return Ok(None);
         };
         let subject = referrer.subject;
         if self.keeps_lists(&subject).await? {
-            return Ok(());
+            return Ok(None);
         }
-        let tag: Selector = subject.fallback_tag().into();
-        let doing = || format!("listing {} as a referrer in {}", manifest.digest(), self.reference(&tag));
+        let tag = subject.fallback_tag();
+        let name = Selector::Tag(tag.clone());
+        let doing = || format!("listing {} as a referrer in {}", manifest.digest(), self.reference(&name));
         let _turn = self.host.lists.turn(&subject).lock().await;
-        for _ in 0..ATTEMPTS {
-            let found = match self.manifest(&tag).await {
+        let (mut written, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
+        for attempt in 0..=ATTEMPTS {
+            if attempt > 1 {
+                sleep(wait).await;
+                wait *= 2;
+            }
+            let found = match self.manifest(&name).await {
                 Ok(found) => Some(found),
-                Err(error) if error.kind() == Kind::NotFound => None,
+                // Registries that hide what one may not read deny instead of saying no.
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied) => None,
                 Err(error) => return Err(error),
             };
             let list = with(found.as_ref(), &referrer.descriptor)
                 .map_err(|reason| StoreError::new(Kind::Invalid, doing(), reason))?;
-            let Some(list) = list else { return Ok(()) };
+            let Some(list) = list else { return Ok(written) };
+            if attempt == ATTEMPTS {
+                break;
+            }
             let expected = found.map_or(Expected::Nothing, |found| Expected::Digest(found.digest()));
-            match self.put(&tag, &list, condition(expected)).await {
-                Ok(_) => {}
-                Err(error) if error.status() == Some(StatusCode::PRECONDITION_FAILED) => {}
+            match self.put(&name, &list, condition(expected).filter(|_| conditional)).await {
+                Ok(()) => written = Some(tag.clone()),
+                Err(error) if conditional && error.status() == Some(StatusCode::PRECONDITION_FAILED) => {
+                    // Where nothing has changed, the registry means something else by it.
+                    conditional = before != Some(expected);
+                    before = Some(expected);
+                }
                 Err(error) => return Err(error.doing(doing())),
             }
         }
-        let reason = format!("others have overwritten it {ATTEMPTS} times; copy the manifest once more");
+        let reason =
+            format!("others have overwritten it {ATTEMPTS} times; copy the manifest by its digest once more");
         Err(StoreError::new(Kind::Other, doing(), reason))
     }
 
-    /// Whether the registry keeps lists of referrers itself. Not all that do say so with the manifest.
+    /// Whether the registry keeps lists of referrers itself. Not all that do say so with the manifest; and whoever does not let us ask
+    /// keeps none for us.
     async fn keeps_lists(&self, subject: &Digest) -> Result<bool, StoreError> {
         let ask = async || match self.referrer_pages(subject, None).next().await {
             Some(Ok(Ok(_))) => Ok(true),
-            Some(Err(error)) if !has_no_api(&error) => Err(error),
+            Some(Err(error)) if !is_refusal(&error) => Err(error),
             _ => Ok(false),
         };
         let kept = self.host.lists.kept.get_or_try_init(ask).await;
         let doing = || format!("asking {} whether it lists referrers", self.repository.registry());
         kept.copied().map_err(|error| error.doing(doing()))
     }
+}
+
+/// Whether an answer is the last word about a question.
+fn is_refusal(error: &Error) -> bool {
+    let (lasting, passing) = (400..500, [401, 408, 429]);
+    let status = error.status().map(|status| status.as_u16());
+    status.is_some_and(|status| status == 501 || lasting.contains(&status) && !passing.contains(&status))
 }
 
 /// The list with one entry more, all else as it was; `None` if it is there. An error tells why there can be none.

@@ -112,7 +112,7 @@ impl RegistryStore {
 
 /// Whether an answer means that a registry does not know this part of the protocol. What a token server says is not
 /// about that.
-pub(super) fn has_no_api(error: &Error) -> bool {
+fn has_no_api(error: &Error) -> bool {
     matches!(error, Error::Status(answer) if matches!(answer.status.as_u16(), 400 | 404 | 405 | 406 | 501))
 }
 

@@ -22,12 +22,7 @@ impl RegistryStore {
             return Ok(Replaced::Refused(found));
         }
         let error = match self.put(selector, manifest, condition(expected)).await {
-            Ok(entered) => {
-                if !entered {
-                    self.enter(manifest).await?;
-                }
-                return Ok(Replaced::Done);
-            }
+            Ok(()) => return Ok(Replaced::Done),
             Err(error) => error,
         };
         if error.status() == Some(StatusCode::PRECONDITION_FAILED) {

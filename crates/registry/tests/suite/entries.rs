@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType};
+use oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag};
 use registry::ReferrersSource;
 use serde_json::{Value, json};
 use store::{Kind, Store};
-use testkit::{Answer, FaultRegistry, HoistServer, Relay, Route};
+use testkit::{Answer, FaultRegistry, HoistServer, Relay, Request, Route};
 
 use crate::support::{REPOSITORY, anonymous, line};
 
@@ -35,8 +35,11 @@ fn referring(name: &str, members: &Value) -> Manifest {
     Manifest::new(Bytes::from(json.to_string()), Some(media_type)).unwrap()
 }
 
-async fn write(address: &str, manifest: &Manifest) -> Result<(), store::Error> {
-    anonymous(address).put_manifest(&manifest.digest().into(), manifest).await
+/// Writes it and has it listed; the tag of the list, if that was written.
+async fn write(address: &str, manifest: &Manifest) -> Result<Option<Tag>, store::Error> {
+    let store = anonymous(address);
+    store.put_manifest(&manifest.digest().into(), manifest).await.unwrap();
+    store.list_referrer(manifest).await
 }
 
 /// The list behind the tag.
@@ -73,7 +76,8 @@ async fn entries_say_what_the_manifest_says() {
         ),
     ];
     for (manifest, _) in &manifests {
-        write(&registry.address(), manifest).await.unwrap();
+        let tag = write(&registry.address(), manifest).await.unwrap();
+        assert_eq!(tag, Some(subject().fallback_tag()));
     }
     let found = listed(&registry.address()).await;
     for (entry, (manifest, artifact_type)) in found.iter().zip(&manifests) {
@@ -86,8 +90,13 @@ async fn entries_say_what_the_manifest_says() {
     let list = list(&registry).unwrap();
     assert_eq!((list["schemaVersion"].as_u64(), list["mediaType"].as_str()), (Some(2), Some(INDEX)));
     // Once more, and nothing changes.
-    write(&registry.address(), &manifests[0].0).await.unwrap();
+    assert_eq!(write(&registry.address(), &manifests[0].0).await.unwrap(), None);
     assert_eq!(writes(&registry), 4);
+    // What refers to nothing is not even asked for.
+    let asked = registry.requests().len();
+    let alone = Manifest::new(Bytes::from_static(br#"{"layers":[]}"#), None).unwrap();
+    assert_eq!(write(&registry.address(), &alone).await.unwrap(), None);
+    assert_eq!(registry.requests().len(), asked + 1);
 }
 
 #[tokio::test]
@@ -113,9 +122,7 @@ async fn many_at_once() {
     let store = anonymous(&registry.address());
     let manifests: Vec<Manifest> =
         (0..20).map(|number: usize| referring(&number.to_string(), &json!({}))).collect();
-    let selectors: Vec<_> = manifests.iter().map(|manifest| manifest.digest().into()).collect();
-    let writes = selectors.iter().zip(&manifests).map(|(name, manifest)| store.put_manifest(name, manifest));
-    try_join_all(writes).await.unwrap();
+    try_join_all(manifests.iter().map(|manifest| store.list_referrer(manifest))).await.unwrap();
     assert_eq!(listed(&registry.address()).await.len(), 20);
     assert_eq!(registry.count("GET", LISTS), 1 + 1, "by the store, and by the test");
 }
@@ -134,10 +141,41 @@ async fn an_entry_that_is_lost_is_made_again() {
     registry.on(Route::new("PUT", &tag), Answer::status(201));
     let manifest = referring("a", &json!({}));
     let error = write(&registry.address(), &manifest).await.unwrap_err();
-    assert!(line(&error).contains("others have overwritten it 10 times"), "{error}");
-    let conditions = |name: &str| registry.requests().iter().any(|request| request.header(name).is_some());
-    assert!(conditions("if-none-match"));
-    assert!(registry.manifest(REPOSITORY, &manifest.digest().to_string()).is_some());
+    assert!(line(&error).contains("others have overwritten it 8 times"), "{error}");
+    assert_eq!(writes(&registry), 8);
+}
+
+/// Only what was read is overwritten; but a registry that refuses for another reason is believed, and one that compares other
+/// things gets it without a condition.
+#[tokio::test]
+async fn conditions() {
+    let tag = format!("/v2/{REPOSITORY}/manifests/{}", subject().fallback_tag());
+    let conditions = |registry: &FaultRegistry| -> Vec<String> {
+        let requests =
+            registry.requests().into_iter().filter(|request| request.method == "PUT" && request.path == tag);
+        let told = |request: &Request| {
+            let header = |name| request.header(name).map(|value| format!("{name}: {value}"));
+            header("if-match").or(header("if-none-match")).unwrap_or_default()
+        };
+        requests.map(|request| told(&request)).collect()
+    };
+    let registry = FaultRegistry::start();
+    write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
+    let first = registry.manifest(REPOSITORY, subject().fallback_tag().as_str()).unwrap();
+    write(&registry.address(), &referring("b", &json!({}))).await.unwrap();
+    let matching = format!("if-match: \"{}\"", Algorithm::Sha256.digest(&first));
+    assert_eq!(conditions(&registry), ["if-none-match: *".to_owned(), matching]);
+
+    let registry = FaultRegistry::start();
+    registry.on(Route::new("PUT", &tag).with("if-none-match"), Answer::status(412));
+    write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
+    assert_eq!(conditions(&registry), ["if-none-match: *", "if-none-match: *", ""]);
+
+    let registry = FaultRegistry::start();
+    registry.on(Route::new("PUT", &tag), Answer::error(412, "PRECONDITION", "the tag is immutable"));
+    let error = write(&registry.address(), &referring("a", &json!({}))).await.unwrap_err();
+    assert!(line(&error).contains("the tag is immutable"), "{error}");
+    assert_eq!(writes(&registry), 3);
 }
 
 #[tokio::test]
@@ -166,8 +204,14 @@ async fn a_registry_that_keeps_lists_is_left_to_it() {
     assert_eq!((list(&registry), registry.requests().len()), (None, 2), "one that does not say so is asked");
 
     let registry = FaultRegistry::start();
-    registry.on(Route::get(LISTS), Answer::error(403, "DENIED", "no"));
+    registry.on(Route::get(LISTS), Answer::error(500, "UNKNOWN", "no"));
     let error = write(&registry.address(), &referring("b", &json!({}))).await.unwrap_err();
-    assert_eq!((error.kind(), list(&registry)), (Kind::Denied, None));
+    assert_eq!((error.kind(), list(&registry)), (Kind::Interrupted, None));
     assert!(line(&error).contains("whether it lists referrers"), "{error}");
+
+    // Who does not let us ask keeps none for us.
+    let registry = FaultRegistry::start();
+    registry.on(Route::get(LISTS), Answer::error(403, "DENIED", "no"));
+    write(&registry.address(), &referring("c", &json!({}))).await.unwrap();
+    assert_eq!(list(&registry).unwrap()["manifests"][0]["annotations"]["name"], "c");
 }

@@ -110,6 +110,28 @@ struct Trial {
     ended: u64,
 }
 
+/// What a trial has brought so far, in bytes: more than usual, of all blobs and of the one that has several connections; and what would
+/// have been usual, of all, and of that one alone.
+struct Gain {
+    all: f64,
+    own: f64,
+    usual: f64,
+    alone: f64,
+}
+
+impl Gain {
+    /// What it takes from others is no gain: two thirds of its own have to be one of all.
+    fn is_proof(&self) -> bool {
+        let all = PROOF.max(self.own / 1.5).max(self.usual * DOUBT);
+        self.all > all && self.own > (PROOF / 2.0).max(self.alone * (GAIN - 1.0))
+    }
+
+    /// Where not even half of its own is one of all, or soon not a quarter, it is none.
+    fn is_taken_from_others(&self) -> bool {
+        self.own > PROOF.max(4.0 * self.all) || self.own > (2.0 * PROOF).max(2.0 * self.all)
+    }
+}
+
 /// Who waited for whom since `from`, a byte of the blob.
 #[derive(Default)]
 struct Watch {
@@ -288,18 +310,18 @@ impl Feed {
         }
         let took = since.elapsed();
         let more = |bytes: u64, rate: f64| bytes as f64 - rate * took.as_secs_f64();
-        // What it takes from others is no gain: two thirds of its own have to be one of all, and where not even half is, or soon a
-        // quarter, it is none.
-        let all = more(self.run.splits.total() - brought, rate);
-        let own = more(self.at - at, self.alone);
-        let by = |share: f64, rate: f64| share * rate * took.as_secs_f64();
-        let is_gain = all > PROOF.max(own / 1.5).max(by(DOUBT, rate));
-        if is_gain && own > (PROOF / 2.0).max(by(GAIN - 1.0, self.alone)) {
+        let gain = Gain {
+            all: more(self.run.splits.total() - brought, rate),
+            own: more(self.at - at, self.alone),
+            usual: rate * took.as_secs_f64(),
+            alone: self.alone * took.as_secs_f64(),
+        };
+        if gain.is_proof() {
             self.run.splits.help();
             self.trial = None;
             // The others want some too.
             self.depth = self.depth.min(FIRST as usize);
-        } else if took > TRIAL || own > PROOF.max(4.0 * all) || own > (2.0 * PROOF).max(2.0 * all) {
+        } else if took > TRIAL || gain.is_taken_from_others() {
             self.give_up();
         }
     }
@@ -389,4 +411,37 @@ impl Feed {
 /// Whether so much of a blob is left that it is worth splitting.
 fn is_long(left: u64) -> bool {
     left > 2 * PIECE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Megabytes more than usual, of all and of the one; and what would have been usual. Proof, none for ever, or neither yet.
+    fn judged([all, own, usual, alone]: [f64; 4]) -> (bool, bool) {
+        let gain = Gain { all: all * 1e6, own: own * 1e6, usual: usual * 1e6, alone: alone * 1e6 };
+        (gain.is_proof(), gain.is_taken_from_others())
+    }
+
+    #[test]
+    fn more_for_one_is_no_gain_of_all() {
+        let (proof, none, open) = ((true, false), (false, true), (false, false));
+        for (gain, verdict) in [
+            // Each connection brings as much as the others: a capped source.
+            ([15.0, 15.0, 30.0, 3.0], proof),
+            ([13.0, 13.0, 30.0, 3.0], open),
+            // A full line: what one gets more others lack.
+            ([0.0, 13.0, 200.0, 13.0], open),
+            ([0.0, 15.0, 200.0, 13.0], none),
+            ([5.0, 15.0, 200.0, 13.0], open),
+            ([10.0, 29.0, 200.0, 13.0], none),
+            ([18.0, 29.0, 300.0, 13.0], open),
+            // All bring more, but not for that: the blob itself is bound by its upload, or the rate was off by little.
+            ([20.0, 6.0, 200.0, 60.0], open),
+            ([20.0, 8.0, 200.0, 60.0], open),
+            ([20.0, 20.0, 900.0, 30.0], open),
+        ] {
+            assert_eq!(judged(gain), verdict, "{gain:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod graphs;
 mod images;
 mod kinds;
 mod link;
+mod listing;
 mod pairs;
 mod parts;
 mod place;

@@ -34,6 +34,8 @@ pub(crate) struct Place {
     pub(crate) denies: AtomicBool,
     /// The answer whether this blob is there comes last.
     pub(crate) last_answer: Mutex<Option<Digest>>,
+    /// It keeps no lists of referrers, so that others do; or refuses to have them kept.
+    pub(crate) lists: Mutex<Option<Result<(), Kind>>>,
     /// Manifests come later than answers to questions that were asked with them.
     pub(crate) slow_manifests: AtomicBool,
     /// What it knows of its host.
@@ -66,6 +68,7 @@ impl Place {
             stalled: Arc::default(),
             denies: AtomicBool::new(false),
             last_answer: Mutex::default(),
+            lists: Mutex::default(),
             slow_manifests: AtomicBool::new(false),
             pace: None,
             untag: None,
@@ -183,6 +186,17 @@ impl Store for Place {
             (Selector::Tag(_), Some(kind)) => Err(Error::new(kind, "deleting a tag", "refused")),
             _ => self.inner.delete(selector).await,
         }
+    }
+
+    async fn list_referrer(&self, manifest: &Manifest) -> Result<Option<Tag>, Error> {
+        let lists = *self.lists.lock().unwrap();
+        let Some(lists) = lists else { return Ok(None) };
+        self.note(format!("LIST {}", manifest.digest()));
+        lists.map_err(|kind| Error::new(kind, "listing a referrer", "refused"))?;
+        let tag = manifest.view().unwrap().referrer(manifest.descriptor()).unwrap().subject.fallback_tag();
+        let list = Manifest::new(Bytes::from_static(br#"{"manifests":[]}"#), None).unwrap();
+        self.inner.put_manifest(&tag.clone().into(), &list).await?;
+        Ok(Some(tag))
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
@@ -334,6 +348,7 @@ impl Observer for Lines {
             Event::ManifestDone { reference, .. } => format!("manifest {reference}"),
             Event::ManifestExisted { selector, .. } => format!("existing manifest {selector}"),
             Event::TagSkipped(tag) => format!("skipped {tag}"),
+            Event::Warned(text) => format!("warned {text}"),
             Event::Retried { reason, wait } => format!("retried {reason} {wait:?}"),
             other => panic!("{other:?}"),
         };
