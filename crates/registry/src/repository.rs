@@ -17,7 +17,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use oci::{Descriptor, Digest, Manifest, MediaType, RegistryName, Repository, Selector, Tag};
+use oci::{Descriptor, Digest, Manifest, MediaType, Repository, Selector, Tag};
 use store::{ByteStream, Error as StoreError, Expected, Kind, Opened, Pace, Ranges, Replaced, Store};
 use tokio::time::timeout;
 use url::Url;
@@ -388,7 +388,7 @@ impl Store for RegistryStore {
     }
 
     fn counts_manifests(&self) -> bool {
-        *self.repository.registry() == RegistryName::docker_hub()
+        self.repository.registry().is_docker_hub()
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, StoreError>> {

@@ -165,6 +165,7 @@ impl Transfer {
         let run = &self.run;
         let began = Instant::now();
         let mut early = run.ask_early(from);
+        let is_first = !early.is_empty();
         let there = run.there(to).await?;
         // What is there may be what is wanted: then the source's manifest need not be fetched.
         if let (None, Some(there)) = (&run.options.platform, &there) {
@@ -184,30 +185,14 @@ impl Transfer {
             }
         }
         // The connection of a question that is about to be answered serves the manifest too.
-        let named = match timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await {
-            Ok(Some(Ok(Ok(named)))) => Some(named),
-            _ => None,
-        };
+        let _ = timeout(MOMENT.min(began.elapsed() / 2), early.join_next()).await;
         // An image of one platform may still turn out to be there.
         if run.options.platform.is_none() {
             run.expect_many().await;
         }
-        // It may be there without the name, or under another. If it is not, then most likely nothing of it is.
-        let named = named.filter(|named| {
-            there.is_none()
-                && run.is_far()
-                && !run.same_repository()
-                && !run.source.is_new(named)
-                && *to != Selector::Digest(named.digest)
-        });
-        let looked = async {
-            match &named {
-                Some(named) => existing(&run.asked_destination, &named.digest.into()).await,
-                None => Ok(None),
-            }
-        };
-        let (root, nameless) = try_join(run.root(from), looked).await?;
-        let nameless = nameless.filter(|nameless| nameless.digest == root.digest());
+        // Where the name is missing, most likely all is.
+        let eager = is_first && there.is_none() && run.is_far() && !run.source.counts_manifests();
+        let root = run.root(from).await?;
         drop(early);
         if let Selector::Digest(digest) = to
             && digest.algorithm().digest(root.raw()) != *digest
@@ -225,17 +210,8 @@ impl Transfer {
         }
         if !run.same_repository() {
             let (claim, _) = run.roots.claim(root.digest());
-            let complete = async {
-                if let Some(manifest) = &nameless {
-                    let selector = &manifest.digest.to_string();
-                    run.observer.event(&Event::ManifestExisted { selector, manifest });
-                    return Ok(());
-                }
-                run.expect_many().await;
-                let eager = named.is_some() && !run.source.counts_manifests();
-                run.complete(&root, eager, to, &mut copied).await
-            };
-            claim.get_or_try_init(|| complete).await?;
+            run.expect_many().await;
+            claim.get_or_try_init(|| run.complete(&root, eager, to, &mut copied)).await?;
         }
         // The first name alone: docker-registry may refuse a manifest while it writes the same one for another name.
         let (claim, _) = run.named.claim(root.digest());

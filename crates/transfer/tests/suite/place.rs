@@ -36,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) last_answer: Mutex<Option<Digest>>,
     /// It keeps no lists of referrers, so that others do; or refuses to have them kept.
     pub(crate) lists: Mutex<Option<Result<(), Kind>>>,
+    /// Manifests that are read are counted.
+    pub(crate) counts: AtomicBool,
     /// Manifests come later than answers to questions that were asked with them.
     pub(crate) slow_manifests: AtomicBool,
     /// What it knows of its host.
@@ -69,6 +71,7 @@ impl Place {
             denies: AtomicBool::new(false),
             last_answer: Mutex::default(),
             lists: Mutex::default(),
+            counts: AtomicBool::new(false),
             slow_manifests: AtomicBool::new(false),
             pace: None,
             untag: None,
@@ -186,6 +189,10 @@ impl Store for Place {
             (Selector::Tag(_), Some(kind)) => Err(Error::new(kind, "deleting a tag", "refused")),
             _ => self.inner.delete(selector).await,
         }
+    }
+
+    fn counts_manifests(&self) -> bool {
+        self.counts.load(Ordering::SeqCst)
     }
 
     async fn list_referrer(&self, manifest: &Manifest) -> Result<Option<Tag>, Error> {
