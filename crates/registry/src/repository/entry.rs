@@ -125,8 +125,9 @@ fn is_refusal(error: &Error) -> bool {
 
 /// The list with one entry more, all else as it was; `None` if it is there. An error tells why there can be none.
 fn with(found: Option<&Manifest>, entry: &Descriptor) -> Result<Option<Manifest>, String> {
-    let unreadable =
-        |error: &dyn std::fmt::Display| format!("what has the tag is no list of referrers: {error}");
+    let unreadable = |error: &dyn std::fmt::Display| {
+        format!("what has the tag is no list of referrers ({error}); take that tag away")
+    };
     let mut list = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": []});
     let mut media_type = MediaType::OCI_INDEX;
     if let Some(found) = found {
