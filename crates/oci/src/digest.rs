@@ -286,7 +286,13 @@ mod tests {
         assert_eq!(short.fallback_tag().as_str(), EMPTY.replace(':', "-"));
         assert_eq!(long.fallback_tag().as_str(), format!("sha512-{}", &long.hex()[..64]));
         for tag in [short, long].map(|digest| digest.fallback_tag()) {
+            assert!(tag.is_fallback());
             assert_eq!(Tag::new(tag.as_str()), Ok(tag));
+        }
+        for other in
+            ["latest", "sha256-", &EMPTY[..70].replace(':', "-"), &format!("{}.sig", EMPTY.replace(':', "-"))]
+        {
+            assert!(!Tag::new(other).unwrap().is_fallback(), "{other}");
         }
     }
 

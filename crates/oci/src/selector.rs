@@ -14,6 +14,14 @@ impl Tag {
         Self("latest".to_owned())
     }
 
+    /// Whether it looks like the tag that stands for a digest ([`Digest::fallback_tag`]).
+    pub fn is_fallback(&self) -> bool {
+        let hex = self.0.strip_prefix("sha256-").or_else(|| self.0.strip_prefix("sha512-"));
+        hex.is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
+
     /// Checks a tag by crane's rule, which also allows a leading `.` or `-`. `.` and `..` are refused: in a URL they
     /// mean something else.
     ///

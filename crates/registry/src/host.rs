@@ -20,7 +20,6 @@ use crate::guard::Zone;
 use crate::memory::{Features, Learned, Lesson, Moment, Named, Notebook, Scheme};
 use crate::ping::ping;
 use crate::redact::printable;
-use crate::repository::Lists;
 use crate::scheme;
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -50,8 +49,6 @@ pub(crate) struct Host {
     pub(crate) redirects: Redirects,
     /// Where the registry was reached; the most public place counts.
     zone: Mutex<Option<Zone>>,
-    /// How it keeps lists of referrers.
-    pub(crate) lists: Lists,
     /// What is remembered of it, and to be.
     pub(crate) notes: Notebook,
 }
@@ -150,7 +147,6 @@ impl Host {
             redirects: Redirects::default(),
             uploads,
             zone: Mutex::default(),
-            lists: Lists::default(),
             notes,
         }
     }

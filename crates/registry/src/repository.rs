@@ -32,8 +32,8 @@ use crate::scope::Scope;
 use crate::transport::Lane;
 use crate::trouble::Trouble;
 use crate::upload::Target;
+use entry::Lists;
 
-pub(crate) use entry::Lists;
 pub use referrers::{Referrers, ReferrersSource};
 
 /// What a manifest may be. `*/*` comes last for the kinds that nobody has thought of yet.
@@ -57,12 +57,13 @@ pub struct RegistryStore {
     pub(crate) scopes: Vec<Scope>,
     writes: bool,
     mounts_fail: Arc<AtomicBool>,
+    lists: Arc<Lists>,
 }
 
 impl RegistryStore {
     pub(crate) fn new(host: Arc<Host>, repository: Repository) -> Self {
         let scopes = vec![Scope::pull(repository.path())];
-        Self { host, repository, scopes, writes: false, mounts_fail: Arc::default() }
+        Self { host, repository, scopes, writes: false, mounts_fail: Arc::default(), lists: Arc::default() }
     }
 
     /// The same repository, for writing: tokens are asked for push as well. They are good for reading `origins` too, those of
@@ -143,7 +144,7 @@ impl RegistryStore {
             .map_err(|_| Error::protocol(&Method::PUT, &url, "the manifest's media type fits no header"))?;
         headers.insert(CONTENT_TYPE, media_type);
         let answer = self.send(Method::PUT, url, headers, manifest.raw().clone()).await?;
-        self.host.lists.hear(answer.response.headers());
+        self.lists.hear(answer.response.headers());
         let kept = content_digest(answer.response.headers());
         match kept
             .filter(|kept| kept.algorithm() == manifest.digest().algorithm() && *kept != manifest.digest())

@@ -21,7 +21,6 @@ pub async fn tag(
 ) -> Result<Manifest, Error> {
     let manifest = store.manifest(from).await.map_err(Error::Destination)?;
     name(store, &tag.clone().into(), &manifest, expected, false).await?;
-    store.list_referrer(&manifest).await.map_err(Error::Destination)?;
     Ok(manifest)
 }
 

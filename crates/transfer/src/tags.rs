@@ -80,7 +80,7 @@ impl TagsPreview {
 impl Transfer {
     /// Copies every tag of the source to the tag of the same name, page by page, [`Options::jobs`] tags at once. What
     /// tags share is copied once. With [`Options::no_clobber`] tags that the destination has are skipped
-    /// ([`Event::TagSkipped`]). The first error ends the run; tags written until then stay.
+    /// ([`Event::TagSkipped`]). Lists of referrers, whose tags stand for digests, come last. The first error ends the run; tags written until then stay.
     ///
     /// [`Options::jobs`]: crate::Options::jobs
     /// [`Options::no_clobber`]: crate::Options::no_clobber
@@ -103,22 +103,35 @@ impl Transfer {
             note(&|summary| summary.skipped += 1);
         };
         let at_once = if run.destination.in_order() { 1 } else { run.options.jobs.get() };
+        let copy = async |tag: Tag| {
+            if taken.contains(&tag) {
+                skip(&tag);
+                return Ok(());
+            }
+            let selector = tag.clone().into();
+            match self.copy(&selector, &selector).await {
+                Ok(copied) => note(&|summary| summary.add(&copied)),
+                // It came into being since the list was made.
+                Err(Error::Clobber { .. }) => skip(&tag),
+                Err(source) => return Err(Error::Tag { tag, source: Box::new(source) }),
+            }
+            Ok(())
+        };
+        // Lists of referrers come last: what the source's say counts, and copies of others would write there too.
+        let lists = Mutex::new(Vec::new());
         self.tags()
             .try_for_each_concurrent(at_once, async |tag: Tag| {
-                if taken.contains(&tag) {
-                    skip(&tag);
+                if tag.is_fallback()
+                    && let Ok(mut lists) = lists.lock()
+                {
+                    lists.push(tag);
                     return Ok(());
                 }
-                let selector = tag.clone().into();
-                match self.copy(&selector, &selector).await {
-                    Ok(copied) => note(&|summary| summary.add(&copied)),
-                    // It came into being since the list was made.
-                    Err(Error::Clobber { .. }) => skip(&tag),
-                    Err(source) => return Err(Error::Tag { tag, source: Box::new(source) }),
-                }
-                Ok(())
+                copy(tag).await
             })
             .await?;
+        let lists = stream::iter(lists.into_inner().unwrap_or_default().into_iter().map(Ok));
+        lists.try_for_each_concurrent(at_once, copy).await?;
         Ok(summary.into_inner().unwrap_or_default())
     }
 

@@ -1,15 +1,14 @@
 //! Copies graphs from one store to another.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::{join, try_join};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use oci::{Descriptor, Manifest, Repository, Selector, Tag};
-use store::{ByteStream, Error as StoreError, Event, Observer, Store};
+use oci::{Descriptor, Manifest, Repository, Selector};
+use store::{ByteStream, Error as StoreError, Event, Kind, Observer, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -17,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::bandwidth::Bandwidth;
 use crate::blob::{Splits, WINDOW};
 use crate::graph::existing;
+use crate::listing::Lists;
 use crate::memo::Memo;
 use crate::paced::Paced;
 use crate::plan::{contents, waves};
@@ -67,8 +67,8 @@ pub(crate) struct Run {
     roots: Memo<()>,
     /// The roots that have a name there.
     named: Memo<()>,
-    /// The tags behind which the run has written lists of referrers.
-    pub(crate) lists: Mutex<HashSet<Tag>>,
+    /// Lists of referrers at the destination.
+    pub(crate) lists: Lists,
     /// Whether the source was asked before it was known whether its answer matters.
     asked_early: AtomicBool,
     /// Whether both sides were told that much is to come.
@@ -146,7 +146,7 @@ impl Transfer {
                 blobs: Memo::new(),
                 roots: Memo::new(),
                 named: Memo::new(),
-                lists: Mutex::default(),
+                lists: Lists::default(),
                 asked_early: AtomicBool::new(false),
                 expects_many: AtomicBool::new(false),
                 mounts_refused: AtomicBool::new(false),
@@ -166,7 +166,7 @@ impl Transfer {
         let began = Instant::now();
         let mut early = run.ask_early(from);
         let is_first = !early.is_empty();
-        let there = run.there(to).await?;
+        let (there, held) = run.look(to).await?;
         // What is there may be what is wanted: then the source's manifest need not be fetched.
         if let (None, Some(there)) = (&run.options.platform, &there) {
             let wanted = match early.join_next().await {
@@ -175,11 +175,8 @@ impl Transfer {
             };
             let wanted = wanted.map_err(Error::Source)?;
             if wanted.digest == there.digest {
-                // Signatures are copied so. One whose copy was interrupted may be there and not be listed.
-                if let (Selector::Digest(_), false) = (to, wanted.media_type.is_index())
-                    && run.destination.pace().is_some()
-                {
-                    run.list(&run.root(from).await?, to).await?;
+                if let Some(manifest) = &held {
+                    run.list(manifest, to).await;
                 }
                 return Ok(run.existed_as(to, Copied::new(wanted)));
             }
@@ -203,7 +200,7 @@ impl Transfer {
         let mut copied = Copied::new(root.descriptor());
         if let Some(there) = there {
             if there.digest == root.digest() {
-                run.list(&root, to).await?;
+                run.list(&root, to).await;
                 return Ok(run.existed_as(to, copied));
             }
             run.spare_index(to, &there, &root)?;
@@ -225,7 +222,7 @@ impl Transfer {
             run.name(to, &root).await?;
             copied.written = true;
         }
-        run.list(&root, to).await?;
+        run.list(&root, to).await;
         Ok(copied)
     }
 
@@ -277,6 +274,25 @@ impl Run {
                 }
             };
             join(source, self.destination.expect_many()).await;
+        }
+    }
+
+    /// What the destination has under a name that may be written; of a digest the manifest itself, where that is no more than to ask for
+    /// it. Signatures are copied so, and one whose copy was interrupted may be there and not be listed.
+    async fn look(&self, to: &Selector) -> Result<(Option<Descriptor>, Option<Manifest>), Error> {
+        let Options { expect, there, .. } = &self.options;
+        let is_asked = matches!(to, Selector::Digest(_)) && expect.is_none() && there.is_none();
+        if !is_asked || self.destination.pace().is_none() || self.destination.counts_manifests() {
+            return Ok((self.there(to).await?, None));
+        }
+        let ((), held) = join(self.source.prepare(), self.asked_destination.manifest(to)).await;
+        match held {
+            Ok(manifest) => Ok((Some(manifest.descriptor()), Some(manifest))),
+            // What is damaged is written anew.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied | Kind::Invalid) => {
+                Ok((None, None))
+            }
+            Err(error) => Err(Error::Destination(error)),
         }
     }
 
@@ -398,7 +414,7 @@ impl Run {
         self.asked_destination.put_manifest(selector, manifest).await.map_err(Error::Destination)?;
         let reference = &reference(&*self.destination, selector);
         self.observer.event(&Event::ManifestDone { reference, manifest: &manifest.descriptor() });
-        self.list_child(manifest, to).await;
+        self.list(manifest, to).await;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Entering a manifest in the list of what refers to its subject, where clients keep it (distribution specification, "Pushing
 //! Manifests with Subject" and "Referrers Tag Schema").
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,11 +26,13 @@ const ATTEMPTS: u32 = 8;
 /// How long is waited before the second time; doubled each time.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// How a registry keeps its lists of referrers, and which of them are being written.
+/// How a registry keeps the lists of a repository, and which of them are being written.
 #[derive(Debug, Default)]
-pub(crate) struct Lists {
-    /// Whether it keeps them itself, once that is known.
-    kept: OnceCell<bool>,
+pub(super) struct Lists {
+    /// Whether it said that it keeps them itself.
+    kept: AtomicBool,
+    /// What it says when it is asked for one.
+    asked: OnceCell<bool>,
     /// By the digest of the subject: each is read, changed and written by one at a time.
     turns: [Mutex<()>; 16],
 }
@@ -38,8 +41,7 @@ impl Lists {
     /// Learns from the answer to a manifest.
     pub(super) fn hear(&self, headers: &HeaderMap) {
         if headers.contains_key(SUBJECT) {
-            // Whoever asked before knows the same.
-            let _ = self.kept.set(true);
+            self.kept.store(true, Ordering::Relaxed);
         }
     }
 
@@ -67,7 +69,7 @@ impl RegistryStore {
         let tag = subject.fallback_tag();
         let name = Selector::Tag(tag.clone());
         let doing = || format!("listing {} as a referrer in {}", manifest.digest(), self.reference(&name));
-        let _turn = self.host.lists.turn(&subject).lock().await;
+        let _turn = self.lists.turn(&subject).lock().await;
         let (mut written, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
         for attempt in 0..=ATTEMPTS {
             if attempt > 1 {
@@ -76,8 +78,7 @@ impl RegistryStore {
             }
             let found = match self.manifest(&name).await {
                 Ok(found) => Some(found),
-                // Registries that hide what one may not read deny instead of saying no.
-                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Denied) => None,
+                Err(error) if error.kind() == Kind::NotFound => None,
                 Err(error) => return Err(error),
             };
             let list = with(found.as_ref(), &referrer.descriptor)
@@ -89,8 +90,12 @@ impl RegistryStore {
             let expected = found.map_or(Expected::Nothing, |found| Expected::Digest(found.digest()));
             match self.put(&name, &list, condition(expected).filter(|_| conditional)).await {
                 Ok(()) => written = Some(tag.clone()),
-                Err(error) if conditional && error.status() == Some(StatusCode::PRECONDITION_FAILED) => {
-                    // Where nothing has changed, the registry means something else by it.
+                Err(error)
+                    if conditional
+                        && error.status() == Some(StatusCode::PRECONDITION_FAILED)
+                        && (expected != Expected::Nothing || before != Some(expected)) =>
+                {
+                    // Where the same is still there, the registry compares something else.
                     conditional = before != Some(expected);
                     before = Some(expected);
                 }
@@ -110,7 +115,10 @@ impl RegistryStore {
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             _ => Ok(false),
         };
-        let kept = self.host.lists.kept.get_or_try_init(ask).await;
+        if self.lists.kept.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let kept = self.lists.asked.get_or_try_init(ask).await;
         let doing = || format!("asking {} whether it lists referrers", self.repository.registry());
         kept.copied().map_err(|error| error.doing(doing()))
     }

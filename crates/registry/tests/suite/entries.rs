@@ -131,11 +131,11 @@ async fn many_at_once() {
 #[tokio::test]
 async fn an_entry_that_is_lost_is_made_again() {
     let tag = format!("/v2/{REPOSITORY}/manifests/{}", subject().fallback_tag());
-    for answer in [Answer::status(412), Answer::status(201)] {
+    for (answer, times) in [(Answer::status(412), 1), (Answer::status(201), 2)] {
         let registry = FaultRegistry::start();
-        registry.on(Route::new("PUT", &tag).times(2), answer);
+        registry.on(Route::new("PUT", &tag).times(times), answer);
         write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
-        assert_eq!((writes(&registry), listed(&registry.address()).await.len()), (3, 1));
+        assert_eq!((writes(&registry), listed(&registry.address()).await.len()), (times + 1, 1));
     }
     let registry = FaultRegistry::start();
     registry.on(Route::new("PUT", &tag), Answer::status(201));
@@ -167,15 +167,23 @@ async fn conditions() {
     assert_eq!(conditions(&registry), ["if-none-match: *".to_owned(), matching]);
 
     let registry = FaultRegistry::start();
-    registry.on(Route::new("PUT", &tag).with("if-none-match"), Answer::status(412));
-    write(&registry.address(), &referring("a", &json!({}))).await.unwrap();
-    assert_eq!(conditions(&registry), ["if-none-match: *", "if-none-match: *", ""]);
+    registry.put_manifest(REPOSITORY, subject().fallback_tag().as_str(), INDEX, &first);
+    registry.on(Route::new("PUT", &tag).with("if-match"), Answer::status(412));
+    write(&registry.address(), &referring("b", &json!({}))).await.unwrap();
+    let matching = format!("if-match: \"{}\"", Algorithm::Sha256.digest(&first));
+    assert_eq!(conditions(&registry), [&*matching, &matching, ""]);
 
+    // Something is there that cannot be seen: it is not overwritten.
     let registry = FaultRegistry::start();
     registry.on(Route::new("PUT", &tag), Answer::error(412, "PRECONDITION", "the tag is immutable"));
     let error = write(&registry.address(), &referring("a", &json!({}))).await.unwrap_err();
     assert!(line(&error).contains("the tag is immutable"), "{error}");
-    assert_eq!(writes(&registry), 3);
+    assert_eq!(conditions(&registry), ["if-none-match: *"; 2]);
+
+    let registry = FaultRegistry::start();
+    registry.on(Route::get(&tag), Answer::error(403, "DENIED", "no"));
+    let error = write(&registry.address(), &referring("a", &json!({}))).await.unwrap_err();
+    assert_eq!((error.kind(), writes(&registry)), (Kind::Denied, 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oci::{Manifest, Selector, Tag};
 use store::{Expected, Kind, MemoryStore, Store};
-use transfer::{Error, Options};
+use transfer::Options;
 
 use crate::images::{image, index, put, run, tag};
 use crate::place::Place;
@@ -42,10 +42,35 @@ async fn a_signature_is_listed_with_its_copy_and_again_if_it_is_there() {
         assert_eq!(destination.log().last(), Some(&listed));
         assert_eq!(destination.count("LIST"), 1);
     }
+    // That is as many requests as to ask for it.
+    assert_eq!((source.log().len(), destination.log().len()), (3, 2));
     *destination.lists.lock().unwrap() = Some(Err(Kind::Denied));
-    let (transfer, _) = run(&source, &destination, Options::default());
-    let error = transfer.copy(&digest, &digest).await.unwrap_err();
-    assert!(matches!(&error, Error::Destination(error) if error.kind() == Kind::Denied), "{error}");
+    let (transfer, lines) = run(&source, &destination, Options::default());
+    transfer.copy(&digest, &digest).await.unwrap();
+    let told = lines.all().into_iter().find(|line| line.starts_with("warned")).unwrap();
+    assert!(told.contains(&signature.digest().to_string()) && told.contains("refused"), "{told}");
+}
+
+/// Who cannot be asked now is not asked once more for each.
+#[tokio::test]
+async fn a_destination_that_cannot_be_asked_is_asked_once() {
+    for (kind, asked) in [(Kind::Interrupted, 1), (Kind::Invalid, 2)] {
+        let (source, destination) = places();
+        *destination.lists.lock().unwrap() = Some(Err(kind));
+        let [image, signature] = signed(&source.inner).await;
+        let subject = serde_json::to_string(&image.descriptor()).unwrap();
+        let both = put(
+            &source.inner,
+            format!(
+                r#"{{"manifests":[{}],"subject":{subject}}}"#,
+                serde_json::to_string(&signature.descriptor()).unwrap()
+            ),
+        )
+        .await;
+        let (transfer, lines) = run(&source, &destination, Options::default());
+        transfer.copy(&both.digest().into(), &tag("v1")).await.unwrap();
+        assert_eq!((destination.count("LIST"), lines.count("warned")), (asked, 2));
+    }
 }
 
 #[tokio::test]
