@@ -122,7 +122,7 @@ pub trait Store: Debug + Send + Sync {
     }
 
     /// Sees to it that a manifest which is here is found as one that refers to its subject, where that is for clients to do: they
-    /// keep an index behind a tag then (distribution specification, "Referrers Tag Schema"). The tag, if that index was changed.
+    /// keep an index behind a tag then (distribution specification, "Referrers Tag Schema"). The tag, if there was none before.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if something else has the tag; those of [`put_manifest`](Self::put_manifest).

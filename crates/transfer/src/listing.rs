@@ -12,8 +12,8 @@ use crate::transfer::Run;
 /// What a run has to do with such lists.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
-    /// The tags behind which it has written some.
-    written: Mutex<HashSet<Tag>>,
+    /// The tags behind which it has begun some.
+    begun: Mutex<HashSet<Tag>>,
     /// Whether the destination could not even be asked. Each more would wait as long for the same.
     fail: AtomicBool,
 }
@@ -32,9 +32,9 @@ impl Run {
             "as others are not".to_owned()
         } else {
             match self.destination.list_referrer(manifest).await {
-                Ok(changed) => {
+                Ok(begun) => {
                     // Nothing panics while it is held.
-                    self.lists.written.lock().unwrap_or_else(PoisonError::into_inner).extend(changed);
+                    self.lists.begun.lock().unwrap_or_else(PoisonError::into_inner).extend(begun);
                     return;
                 }
                 Err(error) => {
@@ -51,9 +51,9 @@ impl Run {
         self.observer.event(&Event::Warned(&told));
     }
 
-    /// Whether a tag is a list that this run has written.
+    /// Whether a tag is a list that this run has begun.
     pub(crate) fn is_own_list(&self, to: &Selector) -> bool {
-        let written = self.lists.written.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(to, Selector::Tag(tag) if written.contains(tag))
+        let begun = self.lists.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(to, Selector::Tag(tag) if begun.contains(tag))
     }
 }

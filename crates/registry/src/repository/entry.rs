@@ -53,7 +53,7 @@ impl Lists {
 
 impl RegistryStore {
     /// Enters a manifest, if it refers to another, is not in the list, and the registry does not keep such lists itself. The tag, if
-    /// its list was written.
+    /// there was no list before.
     ///
     /// Others may do the same at the same time. A registry that heeds conditions (RFC 9110) keeps them from overwriting each other;
     /// with others it is seen if an entry was overwritten before it was looked at again.
@@ -70,7 +70,7 @@ impl RegistryStore {
         let name = Selector::Tag(tag.clone());
         let doing = || format!("listing {} as a referrer in {}", manifest.digest(), self.reference(&name));
         let _turn = self.lists.turn(&subject).lock().await;
-        let (mut written, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
+        let (mut made, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
         for attempt in 0..=ATTEMPTS {
             if attempt > 1 {
                 sleep(wait).await;
@@ -83,13 +83,14 @@ impl RegistryStore {
             };
             let list = with(found.as_ref(), &referrer.descriptor)
                 .map_err(|reason| StoreError::new(Kind::Invalid, doing(), reason))?;
-            let Some(list) = list else { return Ok(written) };
+            let Some(list) = list else { return Ok(made) };
             if attempt == ATTEMPTS {
                 break;
             }
             let expected = found.map_or(Expected::Nothing, |found| Expected::Digest(found.digest()));
             match self.put(&name, &list, condition(expected).filter(|_| conditional)).await {
-                Ok(()) => written = Some(tag.clone()),
+                Ok(()) if expected == Expected::Nothing => made = Some(tag.clone()),
+                Ok(()) => {}
                 Err(error)
                     if conditional
                         && error.status() == Some(StatusCode::PRECONDITION_FAILED)
@@ -102,8 +103,7 @@ impl RegistryStore {
                 Err(error) => return Err(error.doing(doing())),
             }
         }
-        let reason =
-            format!("others have overwritten it {ATTEMPTS} times; copy the manifest by its digest once more");
+        let reason = format!("others have overwritten it {ATTEMPTS} times");
         Err(StoreError::new(Kind::Other, doing(), reason))
     }
 
