@@ -115,18 +115,19 @@ pub struct Referrer {
 
 impl View {
     /// How the manifest stands in the list of what refers to its subject; `None` if it has none. `descriptor` is the manifest's own.
-    pub fn referrer(self, mut descriptor: Descriptor) -> Option<Referrer> {
-        let said = |artifact_type: Option<String>| artifact_type.filter(|text| !text.is_empty());
-        let (subject, artifact_type, annotations) = match self {
+    pub fn referrer(&self, mut descriptor: Descriptor) -> Option<Referrer> {
+        let (subject, artifact_type, config, annotations) = match self {
             Self::Image(image) => {
-                let config = || image.config.map(|config| config.media_type.as_str().to_owned());
-                let artifact_type = said(image.artifact_type).or_else(|| said(config()));
-                (image.subject, artifact_type, image.annotations)
+                (&image.subject, &image.artifact_type, image.config.as_ref(), &image.annotations)
             }
-            Self::Index(index) => (index.subject, said(index.artifact_type), index.annotations),
+            Self::Index(index) => (&index.subject, &index.artifact_type, None, &index.annotations),
         };
-        (descriptor.artifact_type, descriptor.annotations) = (artifact_type, annotations);
-        Some(Referrer { subject: subject?.digest, descriptor })
+        let subject = subject.as_ref()?.digest;
+        let config = config.map(|config| config.media_type.as_str());
+        let mut types = [artifact_type.as_deref(), config].into_iter().flatten();
+        descriptor.artifact_type = types.find(|text| !text.is_empty()).map(str::to_owned);
+        descriptor.annotations = annotations.clone();
+        Some(Referrer { subject, descriptor })
     }
 }
 

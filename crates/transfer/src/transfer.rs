@@ -155,7 +155,8 @@ impl Transfer {
     }
 
     /// Copies the manifest that `from` names, and all that it stands on, and names it `to` when all is there. If `to`
-    /// names it already nothing else is done or asked.
+    /// names it already nothing else is done or asked, but for a digest that refers to another manifest: that is listed if it is not
+    /// ([`Store::list_referrer`]).
     ///
     /// # Errors
     /// [`Error::Clobber`] before anything is written; [`Error::Unexpected`]; [`Error::NoChild`]; [`Error::WrongDigest`] if `to` is a digest

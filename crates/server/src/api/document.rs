@@ -63,7 +63,7 @@ pub(super) fn inspect(
         referrer: None,
     };
     let view = manifest.view();
-    if let Some(referrer) = view.as_ref().ok().and_then(|view| view.clone().referrer(manifest.descriptor())) {
+    if let Some(referrer) = view.as_ref().ok().and_then(|view| view.referrer(manifest.descriptor())) {
         let descriptor =
             serde_json::to_vec(&referrer.descriptor).map_err(|error| invalid(error.to_string()))?;
         new.referrer = Some(Referrer { subject: referrer.subject, descriptor });

@@ -384,6 +384,14 @@ mod tests {
             splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
         }
         assert!((splits.rate() - 50e6).abs() < 1e5, "it is no moment any more");
+        splits.end(1);
+        assert_eq!(splits.ended(), 1);
+        for _ in 0..USUAL {
+            tokio::time::sleep(WATCH).await;
+            splits.brought(4_500_000);
+            splits.note(0, Blob { alone: 20e6, ..one(80 << 20, true) });
+        }
+        assert!((splits.rate() - 30e6).abs() < 1e5, "without what the other brought");
     }
 
     /// Others take over what a blob had that has just ended, where all share a line, and their rates do not say so yet.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use oci::{Algorithm, Selector};
+use oci::{Algorithm, Manifest, Selector};
 use store::{Expected, Store};
 use transfer::{Error, Fate, Options, select};
 
@@ -98,23 +98,35 @@ async fn what_is_there_costs_two_requests() {
     assert_eq!(lines.all(), ["existing manifest v1"]);
 }
 
-#[tokio::test]
-async fn a_child_that_is_there_is_not_looked_into() {
-    let (source, destination) = elsewhere();
-    let [_, amd64, arm64] = two_platforms(&source.inner).await;
-    let (transfer, _) = run(&source, &destination, Options::default());
+/// An index of two platforms, its first one, which the destination has, and the other.
+async fn one_of_two_there(source: &Arc<Place>, destination: &Arc<Place>) -> [Manifest; 3] {
+    let [both, amd64, arm64] = two_platforms(&source.inner).await;
+    let (transfer, _) = run(source, destination, Options::default());
     transfer.copy(&amd64.digest().into(), &tag("amd64")).await.unwrap();
     source.forget();
     destination.forget();
-    let (transfer, lines) = run(&source, &destination, Options::default());
+    [both, amd64, arm64]
+}
+
+/// Copies the index; what is at the destination already is left alone.
+async fn copy_the_other(source: &Arc<Place>, destination: &Arc<Place>, [both, amd64, arm64]: &[Manifest; 3]) {
+    let (transfer, lines) = run(source, destination, Options::default());
     let copied = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
     // The shared layer had come with the other platform.
     assert_eq!((copied.moved, copied.existed), (2, 1));
-    assert_eq!(source.count("GET manifest"), 2);
-    assert_eq!(destination.count("HEAD blob"), 3);
+    assert_eq!(destination.inner.manifest(&tag("v1")).await.unwrap(), *both);
+    assert_eq!(destination.count("HEAD blob"), 3, "what is there is not looked into");
     assert_eq!(destination.count("PUT"), 2);
     assert!(lines.all().contains(&format!("existing manifest {}", amd64.digest())));
     assert!(!lines.all().contains(&format!("existing manifest {}", arm64.digest())));
+}
+
+#[tokio::test]
+async fn a_child_that_is_there_is_not_looked_into() {
+    let (source, destination) = elsewhere();
+    let manifests = one_of_two_there(&source, &destination).await;
+    copy_the_other(&source, &destination, &manifests).await;
+    assert_eq!(source.count("GET manifest"), 2);
 }
 
 /// The source, and a destination that is so far away that a round trip counts for more than a request.
@@ -129,30 +141,18 @@ async fn the_source_is_asked_for_manifests_while_one_far_away_is_asked_whether_i
         let (source, destination) = far();
         source.slow_manifests.store(slow, Ordering::SeqCst);
         source.counts.store(counts, Ordering::SeqCst);
-        let [both, amd64, arm64] = two_platforms(&source.inner).await;
-        let (transfer, _) = run(&source, &destination, Options::default());
-        transfer.copy(&amd64.digest().into(), &tag("amd64")).await.unwrap();
-        source.forget();
-        destination.forget();
-        let (transfer, lines) = run(&source, &destination, Options::default());
-        let copied = transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
-        assert_eq!((copied.moved, copied.existed), (2, 1));
-        assert_eq!(destination.inner.manifest(&tag("v1")).await.unwrap(), both);
+        let manifests = one_of_two_there(&source, &destination).await;
+        copy_the_other(&source, &destination, &manifests).await;
         // The name, and its children, which are asked for on both sides.
         assert_eq!(destination.count("HEAD manifest"), 3);
         assert_eq!(source.count("GET manifest"), if counts { 2 } else { 3 });
-        assert_eq!(destination.count("HEAD blob"), 3, "what is there is not looked into");
-        assert!(lines.all().contains(&format!("existing manifest {}", amd64.digest())));
-        assert!(!lines.all().contains(&format!("existing manifest {}", arm64.digest())));
     }
 }
 
 #[tokio::test]
 async fn what_the_source_lacks_may_be_far_away_already() {
     let (source, destination) = far();
-    let [_, amd64, _] = two_platforms(&source.inner).await;
-    let (transfer, _) = run(&source, &destination, Options::default());
-    transfer.copy(&amd64.digest().into(), &tag("amd64")).await.unwrap();
+    let [_, amd64, _] = one_of_two_there(&source, &destination).await;
     source.inner.delete(&amd64.digest().into()).await.unwrap();
     let (transfer, _) = run(&source, &destination, Options::default());
     transfer.copy(&tag("latest"), &tag("v1")).await.unwrap();
