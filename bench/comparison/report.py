@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
+from . import machine
 from .tools import OPTIONAL, PEERS
 
 MIB = 1 << 20
@@ -155,19 +156,15 @@ def table(case):
 
 def facts(record):
     """What was measured where, in words."""
-    machine = record["machine"]
     images = record.get("images") or {"nginx": record["image"]}
-    text = (f"{record['date']}; {machine['cores']} cores of {machine['cpu']}, {machine['memory'] / MIB / 1024:.1f} GiB, "
-            f"Linux {machine['kernel']}; load at the start {machine['load']:.1f}. Medians of {record['runs']}{MORE[suite(record)]}. "
+    text = (f"{record['date']}; {machine.described(record['machine'])} Medians of {record['runs']}{MORE[suite(record)]}. "
             + " ".join(described(name, image) for name, image in images.items()) + "\n\n"
             + ", ".join(f"{tool} {version}" for tool, version in record["versions"].items()) + ".\n")
     if record["missing"]:
         text += f"Not there and left out: {', '.join(record['missing'])}.\n"
     if record["debug"]:
         text += "**A debug build of hoist: these figures say nothing about its speed.**\n"
-    if machine["load"] > machine["cores"] / 2:
-        text += "**The machine was busy with other work: the figures are not to be quoted.**\n"
-    return text
+    return text + machine.warning(record["machine"])
 
 
 MORE = {"loopback": " (`digest`, `manifest`, `ls`: 4 times, `version`: 10 times as many)",

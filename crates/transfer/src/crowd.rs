@@ -19,9 +19,6 @@ const FEW: usize = 4;
 /// How long is watched what the machine does.
 const WATCH: Duration = Duration::from_millis(150);
 
-/// The machine is busy if its processors have nothing to do for less than this share of the time. Waiting for a disk is something.
-const IDLE: f64 = 0.25;
-
 /// The blobs that move.
 pub(crate) struct Crowd {
     hosts: [Option<Arc<Pace>>; 2],
@@ -98,8 +95,7 @@ impl State {
             // What cannot be seen stops nobody.
             let Some(ticks) = ticks() else { return true };
             if let Some((_, before)) = self.since.replace((now, ticks)) {
-                let is_busy = ticks.idle_since(before).is_some_and(|idle| idle < IDLE);
-                self.room = if is_busy { 0 } else { self.moving };
+                self.room = if ticks.were_busy_since(before) { 0 } else { self.moving };
             }
         }
         let has_room = self.room > 0;

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// The machine is busy if its processors have nothing to do for less than this share of the time. Waiting for a disk is something.
+const IDLE: f64 = 0.25;
+
 /// How many processors this process may use.
 pub(crate) fn processors() -> usize {
     static COUNT: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZeroUsize::get));
@@ -42,8 +45,13 @@ impl Ticks {
         Some(Self { idle: *ticks.get(3)?, all: ticks.iter().sum() })
     }
 
+    /// Whether the processors had next to nothing to spare since `before`; not so if no time has passed.
+    pub(crate) fn were_busy_since(self, before: Self) -> bool {
+        self.idle_since(before).is_some_and(|idle| idle < IDLE)
+    }
+
     /// The share of the time since `before` in which there was nothing to do, if any time has passed.
-    pub(crate) fn idle_since(self, before: Self) -> Option<f64> {
+    fn idle_since(self, before: Self) -> Option<f64> {
         let all = self.all.checked_sub(before.all).filter(|&all| all > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
         let share = self.idle.saturating_sub(before.idle) as f64 / all as f64;
@@ -71,6 +79,9 @@ mod tests {
         assert_eq!(at(5, 50).idle_since(at(5, 50)), None);
         // Some kernels take ticks of idle time back.
         assert_eq!(at(4, 60).idle_since(at(5, 50)), Some(0.0));
+        assert!(!at(25, 150).were_busy_since(at(0, 50)));
+        assert!(at(24, 150).were_busy_since(at(0, 50)));
+        assert!(!at(5, 50).were_busy_since(at(5, 50)));
     }
 
     #[test]

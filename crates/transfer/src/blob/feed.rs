@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::ahead::{Ahead, ended_early};
 use super::question::Question;
-use super::splits::{Blob, Purpose, TRY};
+use super::splits::{Blob, Purpose, REST, TRY};
+use crate::machine::Ticks;
 use crate::transfer::Run;
 use crate::turns::Turn;
 
@@ -49,6 +50,9 @@ const DOUBT: f64 = 0.05;
 
 /// How long is waited for the proof.
 const TRIAL: Duration = Duration::from_secs(10);
+
+/// How long it is not tried again where the processors were what was short, and the destination is near.
+const BREATH: Duration = Duration::from_millis(500);
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(150);
@@ -100,14 +104,15 @@ pub(super) struct Feed {
     _question: Option<Question>,
 }
 
-/// The beginning of a trial: when it was, the blob's next byte, what all had brought, in bytes, their rate, and how many had come to
-/// their ends.
+/// The beginning of a trial: when it was, the blob's next byte, what all had brought, in bytes, their rate, how many had come to their
+/// ends, and what the processors had done.
 struct Trial {
     since: Instant,
     at: u64,
     brought: u64,
     rate: f64,
     ended: u64,
+    ticks: Option<Ticks>,
 }
 
 /// What a trial has brought so far, in bytes: more than usual, of all blobs and of the one that has several connections; and what would
@@ -289,7 +294,7 @@ impl Feed {
             self.depth = 0;
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings.
-            self.give_up();
+            self.give_up(REST);
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
         } else if starved && self.trial.is_none() && self.next < self.blob.size {
@@ -302,7 +307,7 @@ impl Feed {
     /// Whether it is clear by now that several connections bring more than one.
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     fn judge_trial(&mut self) {
-        let Some(Trial { since, at, brought, rate, ended }) = self.trial else { return };
+        let Some(Trial { since, at, brought, rate, ended, ticks }) = self.trial else { return };
         if self.run.splits.ended() != ended {
             // What all bring now is to be compared with something else.
             self.depth = 0;
@@ -322,13 +327,13 @@ impl Feed {
             // The others want some too.
             self.depth = self.depth.min(FIRST as usize);
         } else if took > TRIAL || gain.is_taken_from_others() {
-            self.give_up();
+            self.give_up(rest(self.run.is_far(), ticks.zip(Ticks::now())));
         }
     }
 
-    /// Several connections bring no more than one.
-    fn give_up(&mut self) {
-        self.run.splits.are_useless();
+    /// Several connections bring no more than one; nobody tries again for so long.
+    fn give_up(&mut self, rest: Duration) {
+        self.run.splits.are_useless(rest);
         (self.trial, self.depth) = (None, 0);
     }
 
@@ -376,6 +381,7 @@ impl Feed {
                 brought: splits.total(),
                 rate: splits.rate(),
                 ended: splits.ended(),
+                ticks: Ticks::now(),
             }
         });
         // What is to be found out is found out soonest with many.
@@ -408,6 +414,14 @@ impl Feed {
     }
 }
 
+/// How long it is not tried again after a trial without proof, with what the processors had done when it began and when it ended. Where
+/// it is they that the others lack, it may help as soon as they have less to do; but each trial costs something where the destination is
+/// far.
+fn rest(is_far: bool, ticks: Option<(Ticks, Ticks)>) -> Duration {
+    let were_busy = ticks.is_some_and(|(before, after)| after.were_busy_since(before));
+    if were_busy && !is_far { BREATH } else { REST }
+}
+
 /// Whether so much of a blob is left that it is worth splitting.
 fn is_long(left: u64) -> bool {
     left > 2 * PIECE
@@ -421,6 +435,13 @@ mod tests {
     fn judged([all, own, usual, alone]: [f64; 4]) -> (bool, bool) {
         let gain = Gain { all: all * 1e6, own: own * 1e6, usual: usual * 1e6, alone: alone * 1e6 };
         (gain.is_proof(), gain.is_taken_from_others())
+    }
+
+    #[test]
+    fn what_busy_processors_hide_is_tried_again_soon() {
+        let after = |idle: u64| Some((Ticks { idle: 10, all: 100 }, Ticks { idle: 10 + idle, all: 200 }));
+        assert_eq!([after(24), after(25), None].map(|ticks| rest(false, ticks)), [BREATH, REST, REST]);
+        assert_eq!(rest(true, after(0)), REST, "each trial costs something");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::machine::{processor_time, processors};
 
 /// How long it is not tried again where it did not help. Links change.
-const REST: Duration = Duration::from_secs(30);
+pub(super) const REST: Duration = Duration::from_secs(30);
 
 /// What all blobs bring together, in bytes a second, where nobody waits for connections any more: it is the processor then,
 /// or the line.
@@ -217,10 +217,10 @@ impl Splits {
         self.help.load(Ordering::Relaxed)
     }
 
-    /// They brought no more than one.
-    pub(super) fn are_useless(&self) {
+    /// They brought no more than one; nobody tries again for so long.
+    pub(super) fn are_useless(&self, rest: Duration) {
         let mut state = self.state();
-        state.known = Known::Useless(Instant::now() + REST);
+        state.known = Known::Useless(Instant::now() + rest);
         self.help.store(false, Ordering::Relaxed);
     }
 
@@ -312,10 +312,15 @@ mod tests {
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.are_unknown();
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
-        splits.are_useless();
+        splits.are_useless(REST);
         splits.are_unknown();
         assert_eq!(may(), [None; 3]);
         tokio::time::sleep(REST).await;
+        assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
+        let short = REST / 10;
+        splits.are_useless(short);
+        assert_eq!(may(), [None; 3]);
+        tokio::time::sleep(short).await;
         assert_eq!(may(), [None, Some(Purpose::FindOut), None]);
         splits.help();
         splits.are_unknown();
@@ -360,7 +365,7 @@ mod tests {
         assert!(splits.may(1, false).is_some());
         splits.note(2, split(30));
         assert_eq!([0, 2].map(|blob| splits.gives_way(blob)), [false, true], "one is enough");
-        splits.are_useless();
+        splits.are_useless(REST);
         assert!(!splits.gives_way(2), "nobody would have what it had");
         splits.help();
         splits.note(1, one(40 << 20, false));
