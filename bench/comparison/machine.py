@@ -10,7 +10,8 @@ MIB = 1 << 20
 
 
 def facts():
-    """A record of it. `busy`: the share of its processors that others use now, before anything is measured."""
+    """A record of it. `load`: of the last minute. `busy`: the share of its processors that others use now, before anything is measured,
+    what the host takes from a virtual machine among it."""
     with open("/proc/cpuinfo") as f:
         cpu = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), platform.machine())
     return {"cores": len(os.sched_getaffinity(0)), "cpu": cpu, "kernel": platform.release(), "load": os.getloadavg()[0],
@@ -33,9 +34,9 @@ def _busy():
 
 def described(machine):
     """In words; earlier records have the load alone."""
-    work = f"{machine['busy']:.0%} in use" if "busy" in machine else f"load {machine['load']:.1f}"
+    busy = f", {machine['busy']:.0%} of the processors in use" if "busy" in machine else ""
     return (f"{machine['cores']} cores of {machine['cpu']}, {machine['memory'] / MIB / 1024:.1f} GiB, "
-            f"Linux {machine['kernel']}; {work} at the start.")
+            f"Linux {machine['kernel']}; load at the start {machine['load']:.1f}{busy}.")
 
 
 def warning(machine):
