@@ -3,6 +3,7 @@
 mod ahead;
 mod feed;
 mod held;
+mod pause;
 mod place;
 mod question;
 mod splits;

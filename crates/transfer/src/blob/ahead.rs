@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{Error as StoreError, Kind};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -16,14 +17,22 @@ use crate::transfer::Run;
 pub(super) struct Ahead {
     bytes: UnboundedReceiver<Result<Bytes, StoreError>>,
     reading: JoinHandle<()>,
+    /// The room that it takes.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Ahead {
     /// Begins to read when there is a slot.
-    pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, part: Range<u64>, age: u64) -> Self {
+    pub(super) fn new(
+        run: &Arc<Run>,
+        blob: &Descriptor,
+        part: Range<u64>,
+        age: u64,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
         let (sender, bytes) = unbounded_channel();
         let reading = tokio::spawn(read(Arc::clone(run), blob.clone(), part, age, sender));
-        Self { bytes, reading }
+        Self { bytes, reading, _room: room }
     }
 
     /// Whether nothing of it is to come any more.

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::ahead::{Ahead, ended_early};
+use super::pause::Pause;
 use super::question::Question;
 use super::splits::{Blob, Purpose, REST, TRY};
 use crate::machine::Ticks;
@@ -23,8 +24,8 @@ use crate::turns::Turn;
 /// docker-registry reads 4 MiB of its file for each.
 const PIECE: u64 = 7 << 18;
 
-/// How many pieces of a run may wait in memory, beside what is left of those that are handed out.
-pub(crate) const WINDOW: usize = 15;
+/// How many pieces of a run may be in memory, those that are handed out among them.
+pub(crate) const WINDOW: usize = 12;
 
 /// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
 /// help.
@@ -81,10 +82,8 @@ pub(super) struct Feed {
     piece: Option<Ahead>,
     /// The next byte that nobody reads yet.
     next: u64,
-    /// How many pieces may be read ahead beside the one that is handed out, if any are.
+    /// How many pieces may be read ahead beside the one that is handed out, if any are and there is room.
     depth: usize,
-    /// The room for them.
-    room: Option<OwnedSemaphorePermit>,
     /// What the stream has if it was opened again.
     turn: Turn,
     /// What one connection brought, in bytes a second.
@@ -94,6 +93,8 @@ pub(super) struct Feed {
     blocked: u32,
     /// Whether it comes from the source itself, which may have more connections.
     far: bool,
+    /// While it goes on with one connection, though several help.
+    pause: Pause,
     /// Whether it would be split if that helps.
     waits: bool,
     /// It has just gone back to one connection.
@@ -170,12 +171,12 @@ impl Feed {
             piece: None,
             next: blob.size,
             depth: 0,
-            room: None,
             turn: Turn::default(),
             alone: 0.0,
             watch: Watch { from: start, ..Watch::default() },
             blocked: 0,
             far,
+            pause: Pause::default(),
             waits: false,
             rejoined: false,
             trial: None,
@@ -223,14 +224,15 @@ impl Feed {
                 if next.is_some() {
                     return next;
                 }
+                // Its room is for the next.
+                self.piece = None;
                 self.read_ahead();
             }
             self.piece = self.ahead.pop_front();
-            self.narrow();
             match &self.piece {
                 None if self.next < self.blob.size => return self.rejoin().await,
                 None => return None,
-                // It takes as much room as one that waits.
+                // It waits as those behind it do.
                 Some(piece) if piece.is_whole() => {}
                 Some(_) => self.read_ahead(),
             }
@@ -246,7 +248,7 @@ impl Feed {
 
     /// Goes on with one connection.
     async fn rejoin(&mut self) -> Option<Result<Bytes, StoreError>> {
-        self.room = None;
+        self.depth = 0;
         self.turn = self.run.turns.helper(self.age).await;
         let mut stream = match self.run.source.read(&self.blob, self.next..self.blob.size).await {
             Ok(stream) => self.run.capped(stream),
@@ -283,7 +285,7 @@ impl Feed {
         if has_one_connection {
             self.alone = rate;
         }
-        self.waits = self.far && !is_blocked && has_one_connection && is_long(left);
+        self.waits = self.far && !is_blocked && !self.pause.is_on() && has_one_connection && is_long(left);
         let is_split = self.depth > 0;
         self.run.splits.note(self.age, Blob { left, waits: self.waits, is_split, alone: self.alone });
         if !is_split {
@@ -293,13 +295,18 @@ impl Feed {
         } else if self.trial.is_none() && self.run.splits.gives_way(self.age) {
             self.depth = 0;
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
-            // The destination takes no more than one connection brings.
-            self.give_up(REST);
+            // The destination takes no more than one connection brings: at all, or while it stands still.
+            if self.trial.is_some() {
+                self.give_up(REST);
+            } else {
+                self.pause.begin();
+                self.depth = 0;
+            }
         } else if self.blocked > 0 {
             self.depth = (self.depth / 2).max(1);
         } else if starved && self.trial.is_none() && self.next < self.blob.size {
             let most = if self.run.splits.are_wanted() { FIRST } else { MOST };
-            self.widen((self.depth * 2).min(most as usize));
+            self.depth = (self.depth * 2).min(most as usize);
             self.read_ahead();
         }
     }
@@ -342,25 +349,6 @@ impl Feed {
         self.stream.is_some() && self.end == self.blob.size
     }
 
-    /// Gives back the room that is not needed any more.
-    fn narrow(&mut self) {
-        let more = if self.next < self.blob.size { self.depth } else { 0 };
-        let needed = self.ahead.len().max(more);
-        if let Some(room) = &mut self.room {
-            drop(room.split(room.num_permits().saturating_sub(needed)));
-        }
-    }
-
-    /// Takes room for `depth` pieces, or for as many as there is.
-    fn widen(&mut self, depth: usize) {
-        let Some(room) = &mut self.room else { return };
-        while room.num_permits() < depth {
-            let Ok(more) = Arc::clone(&self.run.window).try_acquire_owned() else { break };
-            room.merge(more);
-        }
-        self.depth = depth.min(room.num_permits());
-    }
-
     /// Lets others read what comes soon, where that may help and there is room.
     fn split(&mut self) {
         let left = self.blob.size.saturating_sub(self.at);
@@ -388,14 +376,18 @@ impl Feed {
         let most = if is_far { FEW } else { MOST };
         let most = u32::try_from(self.run.window.available_permits()).unwrap_or(most).min(most);
         let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };
-        let Ok(room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
+        let Ok(mut room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
             return self.end_trial();
         };
-        (self.room, self.depth, self.blocked, self.waits) = (Some(room), depth as usize, 0, false);
+        (self.depth, self.blocked, self.waits) = (depth as usize, 0, false);
         self.end = self.at + lead;
         self.next = self.end;
         self.run.splits.note(self.age, Blob { left, waits: false, is_split: true, alone: self.alone });
-        self.read_ahead();
+        while self.next < self.blob.size
+            && let Some(one) = room.split(1)
+        {
+            self.read_piece(one);
+        }
     }
 
     /// Lets others find out what is not known.
@@ -407,10 +399,16 @@ impl Feed {
 
     fn read_ahead(&mut self) {
         while self.ahead.len() < self.depth && self.next < self.blob.size {
-            let part = self.next..self.blob.size.min(self.next + PIECE);
-            self.next = part.end;
-            self.ahead.push_back(Ahead::new(&self.run, &self.blob, part, self.age));
+            let Ok(room) = Arc::clone(&self.run.window).try_acquire_owned() else { return };
+            self.read_piece(room);
         }
+    }
+
+    /// Begins to read the next piece that nobody reads yet.
+    fn read_piece(&mut self, room: OwnedSemaphorePermit) {
+        let part = self.next..self.blob.size.min(self.next + PIECE);
+        self.next = part.end;
+        self.ahead.push_back(Ahead::new(&self.run, &self.blob, part, self.age, room));
     }
 }
 

@@ -154,11 +154,12 @@ pub(crate) struct Yard {
 }
 
 /// A connection for bytes in order: it takes `room` bytes at any rate, and then as many as leave it, a chunk in so many
-/// `ticks`.
-#[derive(Clone, Copy, Debug)]
+/// `ticks`. When half of a blob has come it stands still: one piece takes `stop`, and so do the next two.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slow {
     pub(crate) ticks: u32,
     pub(crate) room: usize,
+    pub(crate) stop: Duration,
 }
 
 #[derive(Debug)]
@@ -220,7 +221,13 @@ impl Store for Yard {
                 other => panic!("{other:?}"),
             };
             let full = Instant::now();
-            return Ok(Opened::Writer(Box::new(SlowWriter { inner, slow, full })));
+            return Ok(Opened::Writer(Box::new(SlowWriter {
+                inner,
+                slow,
+                full,
+                half: blob.size / 2,
+                stops: 3,
+            })));
         }
         let size = usize::try_from(blob.size).unwrap();
         let new = || Partial { content: vec![0; size], there: vec![false; size.div_ceil(CHUNK)] };
@@ -240,6 +247,9 @@ struct SlowWriter {
     slow: Slow,
     /// When all that it took has left it.
     full: Instant,
+    /// So many bytes are to come until it stands still, and so often does it.
+    half: u64,
+    stops: u32,
 }
 
 impl Slow {
@@ -255,6 +265,11 @@ impl Writer for SlowWriter {
         let room = self.slow.takes(self.slow.room);
         if let Some(begin) = self.full.checked_sub(room) {
             tokio::time::sleep_until(begin).await;
+        }
+        self.half = self.half.saturating_sub(bytes.len() as u64);
+        if self.half == 0 && self.stops > 0 {
+            self.stops -= 1;
+            tokio::time::sleep(self.slow.stop).await;
         }
         self.inner.write(bytes).await
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use store::{MemoryStore, Silent, Store};
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ async fn bytes_in_order_come_over_several_connections_when_the_source_is_slow() 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
     let source = Arc::new(Link::new(SIZE, true));
-    let yard = Yard { slow: Some(Slow { ticks: 2, room: 0 }), ..Yard::default() };
+    let yard = Yard { slow: Some(Slow { ticks: 2, ..Slow::default() }), ..Yard::default() };
     transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
     // The blob, and the byte that tells whether there are parts.
     assert_eq!(source.reads(), 2);
@@ -52,7 +53,7 @@ async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
 #[tokio::test(start_paused = true)]
 async fn one_connection_goes_on_where_several_bring_no_more() {
     let source = Arc::new(Link::new(SIZE, true));
-    let yard = Yard { slow: Some(Slow { ticks: 1, room: 4 << 20 }), ..Yard::default() };
+    let yard = Yard { slow: Some(Slow { ticks: 1, room: 4 << 20, ..Slow::default() }), ..Yard::default() };
     let began = Instant::now();
     transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
     let blob = &source.blob;
@@ -60,6 +61,21 @@ async fn one_connection_goes_on_where_several_bring_no_more() {
     assert!(last.end == blob.size && last.end - last.start > blob.size / 4, "{last:?}");
     assert!(began.elapsed() < alone(blob.size) * 11 / 10, "{:?}", began.elapsed());
     assert!(source.sent() < blob.size + (4 << 20), "{} bytes", source.sent());
+}
+
+/// docker-registry stands still while the disk takes what it has: several connections help before and after.
+#[tokio::test(start_paused = true)]
+async fn several_connections_come_back_when_the_destination_stood_still() {
+    let source = Arc::new(Link::new(2 * SIZE, true));
+    let stop = Duration::from_millis(400);
+    let yard = Yard { slow: Some(Slow { stop, ..Slow::default() }), ..Yard::default() };
+    let began = Instant::now();
+    transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
+    let (blob, took) = (&source.blob, began.elapsed() - 3 * stop);
+    let reads = source.reads.lock().unwrap();
+    let rejoined = reads.iter().skip(1).position(|read| read.end == blob.size && read.start + 1 < blob.size);
+    assert!(rejoined.is_some_and(|at| at + 2 < reads.len()), "one connection, and then several: {reads:?}");
+    assert!(took < alone(blob.size) / 3, "{took:?}");
 }
 
 /// The trial has long been given up, and may be made again, when its first connection is not yet at its end.

@@ -1,0 +1,47 @@
+//! How long a blob goes on with one connection when the destination has stood still.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long the first time, and at most; twice as long each time.
+const FIRST: Duration = Duration::from_millis(500);
+const MOST: Duration = Duration::from_secs(30);
+
+/// A destination may stand still for a moment, while it writes to its disk. Where it never takes more than one connection brings, each
+/// attempt with several lies farther from the last.
+#[derive(Debug, Default)]
+pub(super) struct Pause {
+    until: Option<Instant>,
+    times: u32,
+}
+
+impl Pause {
+    pub(super) fn begin(&mut self) {
+        self.until = Some(Instant::now() + MOST.min(FIRST * 2_u32.saturating_pow(self.times)));
+        self.times += 1;
+    }
+
+    /// Whether it is not over yet.
+    pub(super) fn is_on(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn twice_as_long_each_time() {
+        let mut pause = Pause::default();
+        assert!(!pause.is_on());
+        for seconds in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+            pause.begin();
+            tokio::time::advance(Duration::from_secs_f64(seconds - 0.01)).await;
+            assert!(pause.is_on(), "{seconds}");
+            tokio::time::advance(Duration::from_millis(10)).await;
+            assert!(!pause.is_on(), "{seconds}");
+        }
+    }
+}
