@@ -388,6 +388,10 @@ impl Store for RegistryStore {
         self.enter(manifest).await
     }
 
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.strike(manifest).await
+    }
+
     fn counts_manifests(&self) -> bool {
         self.repository.registry().is_docker_hub()
     }

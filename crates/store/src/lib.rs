@@ -130,6 +130,15 @@ pub trait Store: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Takes a manifest that is about to be deleted here out of the list of what refers to its subject, where clients keep that list
+    /// (distribution specification, "Referrers Tag Schema").
+    ///
+    /// # Errors
+    /// Those of [`list_referrer`](Self::list_referrer).
+    async fn unlist_referrer(&self, _: &Manifest) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether manifests that are read here are counted, so that one too many does harm.
     fn counts_manifests(&self) -> bool {
         false

@@ -28,6 +28,8 @@ pub enum Deleted {
         digest: Digest,
         /// Its tags, in the order of the place; `None` if they could not be found out.
         tags: Option<Vec<Tag>>,
+        /// Why it may still be listed as what refers to its subject ([`Store::unlist_referrer`]).
+        still_listed: Option<String>,
     },
 }
 
@@ -35,7 +37,7 @@ pub enum Deleted {
 ///
 /// Many places delete by digest only, and all tags of the digest go along. There a tag is deleted by its digest if it is
 /// the only one that names it. A digest that is given is deleted if at most one tag names it. Whether an index lists the
-/// manifest is not looked into.
+/// manifest is not looked into. A manifest that refers to another is taken out of the list of what does, where clients keep it.
 ///
 /// # Errors
 /// [`Error::SharedManifest`] and [`Error::UnknownTags`] instead of deleting what may not have been meant;
@@ -75,8 +77,22 @@ pub async fn delete(
     if others.len() > allowed && !options.force_digest {
         return Err(Error::SharedManifest { reference: reference(store, selector), digest, others });
     }
-    store.delete(&digest.into()).await.map_err(Error::Destination)?;
-    Ok(Deleted::Manifest { digest, tags })
+    // What it refers to only it can tell, while it is there. And docker-registry refuses a list with an entry that is not there.
+    let manifest = store.manifest(&digest.into()).await;
+    let unlisted = match &manifest {
+        Ok(manifest) => store.unlist_referrer(manifest).await.map_err(|error| error.to_string()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        // Whoever cannot read it can still delete it.
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = store.delete(&digest.into()).await {
+        if let (Ok(manifest), Ok(())) = (&manifest, &unlisted) {
+            // It stays, and so does its entry.
+            store.list_referrer(manifest).await.map_err(Error::Destination)?;
+        }
+        return Err(Error::Destination(error));
+    }
+    Ok(Deleted::Manifest { digest, tags, still_listed: unlisted.err() })
 }
 
 async fn resolve(store: &dyn Store, selector: &Selector) -> Result<Digest, Error> {

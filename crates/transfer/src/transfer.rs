@@ -48,7 +48,7 @@ pub(crate) struct Run {
     pub(crate) options: Options,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) turns: Turns,
-    /// One permit for each piece that is read ahead.
+    /// One permit for each piece of a blob over several connections.
     pub(crate) window: Arc<Semaphore>,
     pub(crate) splits: Splits,
     /// One permit for each file of this machine that is copied to another. When all are copied at once all end at once, and then

@@ -11,7 +11,7 @@ use crate::place::Place;
 ///
 /// A tag is deleted alone. Many registries delete by digest only, and all tags of the digest go along: there a tag is
 /// deleted if it is the only one of its digest, and refused otherwise. A digest that is given is refused if it has two
-/// tags or more.
+/// tags or more. A signature or another referrer is also taken out of the list of referrers where the registry keeps none.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tag or digest
@@ -45,14 +45,19 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<(), Failure> {
         // crane asks nothing before.
         Selector::Digest(digest) if context.settings.crane => {
             store.delete(&selector).await?;
-            Deleted::Manifest { digest, tags: None }
+            Deleted::Manifest { digest, tags: None, still_listed: None }
         }
         _ => transfer::delete(&*store, &selector, options).await?,
     };
     let text = match deleted {
         Deleted::Tag => format!("deleted tag {}; its manifest stays", place.named(&selector)),
-        Deleted::Manifest { digest, tags } => {
+        Deleted::Manifest { digest, tags, still_listed } => {
             let named = place.named(&digest.into());
+            if let Some(reason) = still_listed {
+                context.ui.warn(&format!(
+                    "{named} is gone, but may still be listed as what refers to its subject: {reason}"
+                ));
+            }
             format!("deleted manifest {named}{}", along(tags.as_deref()))
         }
     };

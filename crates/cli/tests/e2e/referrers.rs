@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use serde_json::Value;
-use testkit::{Cli, DockerRegistry, HoistServer, images};
+use serde_json::{Value, json};
+use testkit::{Answer, Cli, DockerRegistry, FaultRegistry, HoistServer, Route, images};
 
 use crate::support::{logged, refused};
 
@@ -142,4 +142,83 @@ fn a_copied_signature_is_found() {
     assert_eq!(entries(&list), entries(&here), "as a registry that keeps the list has them");
     attach(&cli, &image, SIGNATURE, &[]);
     assert_eq!(discovered(&cli, &image).len(), 3);
+}
+
+/// A registry that does not keep the list gets one without what is deleted, for oras too.
+fn deleted_one_by_one(address: &str) {
+    let cli = Cli::new();
+    let image = format!("{address}/demo/web:1");
+    images::single().push(&testkit::Client::new(address), "demo/web", "1");
+    for artifact_type in [SBOM, SIGNATURE, SIGNATURE] {
+        attach(
+            &cli,
+            &image,
+            artifact_type,
+            &["--annotation", &format!("of={}", discovered(&cli, &image).len())],
+        );
+    }
+    let mut left = discovered(&cli, &image);
+    assert_eq!(left.len(), 3);
+    while let Some(digest) = left.pop() {
+        let outcome = cli.hoist(["delete", &format!("{address}/demo/web@{digest}")]).run();
+        assert_eq!(outcome.success(), "");
+        let deleted = format!("deleted manifest {address}/demo/web@{digest}, which had no tag");
+        assert_eq!(logged(&outcome.stderr()), [deleted]);
+        assert_eq!(discovered(&cli, &image), left);
+    }
+    assert_eq!(cli.hoist(["referrers", &image]).run().success(), "");
+}
+
+#[test]
+fn a_deleted_signature_is_listed_no_more() {
+    deleted_one_by_one(DockerRegistry::plain().address());
+}
+
+#[test]
+fn a_deleted_signature_is_listed_no_more_by_the_registry() {
+    deleted_one_by_one(HoistServer::start().address());
+}
+
+#[test]
+fn what_cannot_be_deleted_or_read() {
+    const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+    let cli = Cli::new();
+    let registry = FaultRegistry::start();
+    let manifest = |mut members: Value| {
+        members["mediaType"] = IMAGE.into();
+        members["layers"] = json!([]);
+        let bytes = members.to_string().into_bytes();
+        let digest = oci::Algorithm::Sha256.digest(&bytes);
+        registry.put_manifest("demo/web", &digest.to_string(), IMAGE, &bytes);
+        (digest, bytes.len())
+    };
+    let (subject, size) = manifest(json!({}));
+    let (signature, length) =
+        manifest(json!({"subject": {"mediaType": IMAGE, "digest": subject, "size": size}}));
+    let tag = subject.fallback_tag();
+    let list = json!({"manifests": [{"mediaType": IMAGE, "digest": signature, "size": length}]}).to_string();
+    let index = "application/vnd.oci.image.index.v1+json";
+    registry.put_manifest("demo/web", tag.as_str(), index, list.as_bytes());
+    let entries = || {
+        let list: Value =
+            serde_json::from_slice(&registry.manifest("demo/web", tag.as_str()).unwrap()).unwrap();
+        list["manifests"].as_array().unwrap().len()
+    };
+    let name = format!("{}/demo/web@{signature}", registry.address());
+
+    // It stays, and so does its entry.
+    registry.on(Route::new("DELETE", "*").times(1), Answer::error(405, "UNSUPPORTED", "deletion is off"));
+    refused(&cli, &cli.hoist(["delete", &name]).run(), "UNSUPPORTED: deletion is off");
+    assert!(registry.manifest("demo/web", &signature.to_string()).is_some());
+    assert_eq!(entries(), 1);
+
+    // It goes, and nobody knows where it is listed.
+    let path = format!("/v2/demo/web/manifests/{signature}");
+    registry.on(Route::get(&path), Answer::error(403, "DENIED", "not yours"));
+    let outcome = cli.hoist(["delete", &name]).run();
+    outcome.success();
+    let warning = "is gone, but may still be listed as what refers to its subject: fetching manifest";
+    assert!(outcome.stderr().contains(warning), "{outcome}");
+    assert!(registry.manifest("demo/web", &signature.to_string()).is_none());
+    assert_eq!(entries(), 1);
 }

@@ -84,6 +84,10 @@ impl Store for Cached {
         self.store.list_referrer(manifest).await
     }
 
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.store.unlist_referrer(manifest).await
+    }
+
     fn counts_manifests(&self) -> bool {
         self.store.counts_manifests()
     }

@@ -1,5 +1,5 @@
-//! Entering a manifest in the list of what refers to its subject, where clients keep it (distribution specification, "Pushing
-//! Manifests with Subject" and "Referrers Tag Schema").
+//! Entering a manifest in the list of what refers to its subject, and striking it off, where clients keep it (distribution
+//! specification, "Pushing Manifests with Subject", "Deleting Manifests" and "Referrers Tag Schema").
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::error::Error;
 /// With this a registry says that it keeps the list itself, and has entered a manifest there.
 const SUBJECT: &str = "oci-subject";
 
-/// How often an entry is written that others have overwritten, or came before.
+/// How often a list is written that others have overwritten, or came before.
 const ATTEMPTS: u32 = 8;
 
 /// How long is waited before the second time; doubled each time.
@@ -58,6 +58,21 @@ impl RegistryStore {
     /// Others may do the same at the same time. A registry that heeds conditions (RFC 9110) keeps them from overwriting each other;
     /// with others it is seen if an entry was overwritten before it was looked at again.
     pub(super) async fn enter(&self, manifest: &Manifest) -> Result<Option<Tag>, StoreError> {
+        self.change(manifest, "listing", with).await
+    }
+
+    /// Takes a manifest out of the list that it was entered in, if there is one. The same goes for what others do meanwhile.
+    pub(super) async fn strike(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.change(manifest, "unlisting", without).await.map(|_| ())
+    }
+
+    /// Changes the list that a manifest belongs to, until the change has nothing more to do. The tag, if there was no list before.
+    async fn change(
+        &self,
+        manifest: &Manifest,
+        verb: &str,
+        change: Change,
+    ) -> Result<Option<Tag>, StoreError> {
         let view = manifest.view().ok();
         let Some(referrer) = view.and_then(|view| view.referrer(manifest.descriptor())) else {
             return Ok(None);
@@ -68,7 +83,7 @@ impl RegistryStore {
         }
         let tag = subject.fallback_tag();
         let name = Selector::Tag(tag.clone());
-        let doing = || format!("listing {} as a referrer in {}", manifest.digest(), self.reference(&name));
+        let doing = || format!("{verb} {} as a referrer in {}", manifest.digest(), self.reference(&name));
         let _turn = self.lists.turn(&subject).lock().await;
         let (mut made, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
         for attempt in 0..=ATTEMPTS {
@@ -81,7 +96,7 @@ impl RegistryStore {
                 Err(error) if error.kind() == Kind::NotFound => None,
                 Err(error) => return Err(error),
             };
-            let list = with(found.as_ref(), &referrer.descriptor)
+            let list = change(found.as_ref(), &referrer.descriptor)
                 .map_err(|reason| StoreError::new(Kind::Invalid, doing(), reason))?;
             let Some(list) = list else { return Ok(made) };
             if attempt == ATTEMPTS {
@@ -131,20 +146,16 @@ fn is_refusal(error: &Error) -> bool {
     status.is_some_and(|status| status == 501 || lasting.contains(&status) && !passing.contains(&status))
 }
 
-/// The list with one entry more, all else as it was; `None` if it is there. An error tells why there can be none.
+/// What becomes of a list, if there is one, for the sake of an entry; `None` if nothing has to. An error tells why there can be none.
+type Change = fn(Option<&Manifest>, &Descriptor) -> Result<Option<Manifest>, String>;
+
+/// The list with one entry more, all else as it was.
 fn with(found: Option<&Manifest>, entry: &Descriptor) -> Result<Option<Manifest>, String> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        format!("what has the tag is no list of referrers ({error}); take that tag away")
-    };
     let mut list = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": []});
     let mut media_type = MediaType::OCI_INDEX;
     if let Some(found) = found {
-        match found.view().map_err(|error| unreadable(&error))? {
-            View::Index(index) if index.manifests.iter().any(|listed| listed.digest == entry.digest) => {
-                return Ok(None);
-            }
-            View::Index(_) => {}
-            View::Image(_) => return Err(unreadable(&found.media_type().as_str())),
+        if has(found, entry)? {
+            return Ok(None);
         }
         list = serde_json::from_slice(found.raw()).map_err(|error| unreadable(&error))?;
         media_type = found.media_type().clone();
@@ -155,6 +166,36 @@ fn with(found: Option<&Manifest>, entry: &Descriptor) -> Result<Option<Manifest>
         // An index may leave them out, or have null.
         None => list["manifests"] = Value::Array(vec![entry]),
     }
+    written(&list, media_type)
+}
+
+/// The list without an entry, all else as it was. The last one leaves an empty list: not every registry deletes a tag.
+fn without(found: Option<&Manifest>, entry: &Descriptor) -> Result<Option<Manifest>, String> {
+    let Some(found) = found else { return Ok(None) };
+    if !has(found, entry)? {
+        return Ok(None);
+    }
+    let mut list: Value = serde_json::from_slice(found.raw()).map_err(|error| unreadable(&error))?;
+    let digest = entry.digest.to_string();
+    if let Some(entries) = list["manifests"].as_array_mut() {
+        entries.retain(|listed| listed["digest"] != digest.as_str());
+    }
+    written(&list, found.media_type().clone())
+}
+
+/// Whether a list has an entry for a manifest.
+fn has(list: &Manifest, entry: &Descriptor) -> Result<bool, String> {
+    match list.view().map_err(|error| unreadable(&error))? {
+        View::Index(index) => Ok(index.manifests.iter().any(|listed| listed.digest == entry.digest)),
+        View::Image(_) => Err(unreadable(&list.media_type().as_str())),
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> String {
+    format!("what has the tag is no list of referrers ({error}); take that tag away")
+}
+
+fn written(list: &Value, media_type: MediaType) -> Result<Option<Manifest>, String> {
     let raw = Bytes::from(list.to_string());
     Manifest::new(raw, Some(media_type)).map(Some).map_err(|error| error.to_string())
 }

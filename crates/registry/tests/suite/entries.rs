@@ -127,6 +127,48 @@ async fn many_at_once() {
     assert_eq!(registry.count("GET", LISTS), 1 + 1, "by the store, and by the test");
 }
 
+#[tokio::test]
+async fn what_is_deleted_is_listed_no_more() {
+    let registry = FaultRegistry::start();
+    let store = anonymous(&registry.address()).for_delete();
+    let manifests = ["a", "b"].map(|name| referring(name, &json!({})));
+    store.unlist_referrer(&manifests[0]).await.unwrap();
+    assert_eq!((list(&registry), writes(&registry)), (None, 0), "there is no list");
+    for manifest in &manifests {
+        write(&registry.address(), manifest).await.unwrap();
+    }
+    let before = list(&registry).unwrap();
+    for _ in 0..2 {
+        store.unlist_referrer(&manifests[0]).await.unwrap();
+    }
+    let mut expected = before;
+    expected["manifests"].as_array_mut().unwrap().remove(0);
+    assert_eq!((list(&registry), writes(&registry)), (Some(expected), 3));
+    store.unlist_referrer(&manifests[1]).await.unwrap();
+    assert_eq!(list(&registry).unwrap()["manifests"], json!([]));
+    // What refers to nothing is not even asked for.
+    let asked = registry.requests().len();
+    store
+        .unlist_referrer(&Manifest::new(Bytes::from_static(br#"{"layers":[]}"#), None).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(registry.requests().len(), asked);
+
+    // Whoever keeps the list itself is left to it.
+    let registry = FaultRegistry::start();
+    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[]}}"#);
+    registry.on(Route::get(LISTS), Answer::status(200).header("Content-Type", INDEX).body(index));
+    anonymous(&registry.address()).unlist_referrer(&manifests[0]).await.unwrap();
+    assert_eq!((registry.requests().len(), registry.count("GET", LISTS)), (1, 1));
+
+    // Something else that has the tag stays.
+    let registry = FaultRegistry::start();
+    registry.put_manifest(REPOSITORY, subject().fallback_tag().as_str(), IMAGE, br#"{"layers":[]}"#);
+    let error = anonymous(&registry.address()).unlist_referrer(&manifests[0]).await.unwrap_err();
+    assert!(line(&error).contains("no list of referrers"), "{error}");
+    assert_eq!(writes(&registry), 0);
+}
+
 /// The registry refuses to overwrite what has changed, or somebody else overwrites it.
 #[tokio::test]
 async fn an_entry_that_is_lost_is_made_again() {

@@ -24,13 +24,14 @@ use crate::turns::Turn;
 /// docker-registry reads 4 MiB of its file for each.
 const PIECE: u64 = 7 << 18;
 
-/// How many pieces of a run may be in memory, those that are handed out among them.
-pub(crate) const WINDOW: usize = 12;
-
 /// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
 /// help.
 const FIRST: u32 = 5;
 const MOST: u32 = 7;
+
+/// How many pieces of a run may be in memory: the most that a blob may have, the one that is handed out among them, and what another
+/// begins with.
+pub(crate) const WINDOW: usize = (MOST + 1 + FIRST) as usize;
 
 /// How much the first connection still reads of a blob that is split, in bytes: about as long as others take to begin.
 const LEAD: u64 = 3 << 20;
@@ -280,6 +281,10 @@ impl Feed {
         // Where it helps, the processor may be what keeps both sides busy.
         let starved = if self.run.splits.known_to_help() { !is_blocked } else { busy < BUSY };
         self.blocked = if is_blocked { self.blocked + 1 } else { 0 };
+        if self.depth > 0 && !is_blocked && rate > self.alone * GAIN {
+            self.pause.forget();
+            self.run.splits.gained();
+        }
         let left = self.blob.size.saturating_sub(self.at);
         let has_one_connection = self.has_one_connection();
         if has_one_connection {
@@ -296,7 +301,7 @@ impl Feed {
             self.depth = 0;
         } else if self.blocked >= SURE && rate < self.alone * GAIN {
             // The destination takes no more than one connection brings: at all, or while it stands still.
-            if self.trial.is_some() {
+            if self.trial.is_some() || self.run.splits.paused() {
                 self.give_up(REST);
             } else {
                 self.pause.begin();
@@ -376,9 +381,9 @@ impl Feed {
         let most = if is_far { FEW } else { MOST };
         let most = u32::try_from(self.run.window.available_permits()).unwrap_or(most).min(most);
         let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };
-        let Ok(mut room) = Arc::clone(&self.run.window).try_acquire_many_owned(depth) else {
-            return self.end_trial();
-        };
+        let room = Arc::clone(&self.run.window).try_acquire_many_owned(depth).ok();
+        // Others may have taken it.
+        let Some(mut room) = room.filter(|_| depth > 0) else { return self.end_trial() };
         (self.depth, self.blocked, self.waits) = (depth as usize, 0, false);
         self.end = self.at + lead;
         self.next = self.end;

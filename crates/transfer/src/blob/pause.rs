@@ -8,8 +8,8 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(30);
 
-/// A destination may stand still for a moment, while it writes to its disk. Where it never takes more than one connection brings, each
-/// attempt with several lies farther from the last.
+/// A destination may stand still for a moment, while it writes to its disk. Where it takes no more than one connection brings, each
+/// attempt with several lies farther from the last, until one brings more.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
@@ -20,6 +20,11 @@ impl Pause {
     pub(super) fn begin(&mut self) {
         self.until = Some(Instant::now() + MOST.min(FIRST * 2_u32.saturating_pow(self.times)));
         self.times += 1;
+    }
+
+    /// The next is as long as the first.
+    pub(super) fn forget(&mut self) {
+        self.times = 0;
     }
 
     /// Whether it is not over yet.
@@ -43,5 +48,9 @@ mod tests {
             tokio::time::advance(Duration::from_millis(10)).await;
             assert!(!pause.is_on(), "{seconds}");
         }
+        pause.forget();
+        pause.begin();
+        tokio::time::advance(FIRST).await;
+        assert!(!pause.is_on());
     }
 }

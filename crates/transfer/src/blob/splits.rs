@@ -23,6 +23,10 @@ const BUSY: f64 = 0.6;
 /// How much has to be left of a blob, in bytes, that it may find out: less ends before there is proof.
 pub(super) const TRY: u64 = 24 << 20;
 
+/// So many pauses of blobs in turn, without any that several connections brought more meanwhile, and they help no more. When the
+/// destination stands still, all that are split pause together.
+const PAUSES: u32 = 16;
+
 /// How long is looked at what all bring together.
 const WATCH: Duration = Duration::from_millis(150);
 
@@ -47,6 +51,8 @@ struct State {
     blobs: BTreeMap<u64, Blob>,
     /// How many of known rate have come to their ends.
     ended: u64,
+    /// How often in turn blobs have paused.
+    pauses: u32,
     flow: Flow,
 }
 
@@ -217,10 +223,23 @@ impl Splits {
         self.help.load(Ordering::Relaxed)
     }
 
+    /// A blob goes on with one connection, as the destination takes no more. Whether that has been so for too long.
+    pub(super) fn paused(&self) -> bool {
+        let mut state = self.state();
+        state.pauses += 1;
+        state.pauses > PAUSES
+    }
+
+    /// Several connections brought a blob more than one.
+    pub(super) fn gained(&self) {
+        self.state().pauses = 0;
+    }
+
     /// They brought no more than one; nobody tries again for so long.
     pub(super) fn are_useless(&self, rest: Duration) {
         let mut state = self.state();
         state.known = Known::Useless(Instant::now() + rest);
+        state.pauses = 0;
         self.help.store(false, Ordering::Relaxed);
     }
 
@@ -370,6 +389,18 @@ mod tests {
         splits.help();
         splits.note(1, one(40 << 20, false));
         assert!(!splits.gives_way(2), "none waits");
+    }
+
+    #[tokio::test]
+    async fn pauses_in_turn_are_believed() {
+        let splits = waiting([50]);
+        splits.help();
+        assert!((0..PAUSES).all(|_| !splits.paused()));
+        splits.gained();
+        assert!((0..PAUSES).all(|_| !splits.paused()));
+        assert!(splits.paused());
+        splits.are_useless(REST);
+        assert!(!splits.known_to_help() && !splits.paused(), "it begins anew");
     }
 
     #[tokio::test(start_paused = true)]

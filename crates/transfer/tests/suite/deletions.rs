@@ -26,6 +26,10 @@ fn tags(names: &[&str]) -> Vec<Tag> {
     names.iter().map(|name| Tag::new(name).unwrap()).collect()
 }
 
+fn manifest(digest: Digest, names: Option<&[&str]>) -> Deleted {
+    Deleted::Manifest { digest, tags: names.map(tags), still_listed: None }
+}
+
 async fn safely(place: &Place, selector: &Selector) -> Result<Deleted, Error> {
     delete(place, selector, DeleteOptions::default()).await
 }
@@ -49,7 +53,7 @@ async fn the_only_tag_goes_with_its_manifest() {
     for refusal in [Kind::Unsupported, Kind::NotFound] {
         let (place, digest) = place(Some(refusal), &["1"]).await;
         let deleted = safely(&place, &tag("1")).await.unwrap();
-        assert_eq!(deleted, Deleted::Manifest { digest, tags: Some(tags(&["1"])) });
+        assert_eq!(deleted, manifest(digest, Some(&["1"])));
         assert!(!there(&place, digest).await && there(&place, tag("other")).await);
     }
 }
@@ -66,7 +70,7 @@ async fn other_tags_are_spared() {
         assert!(there(&place, tag("1")).await);
 
         let deleted = delete(&place, &tag("1"), FORCE).await.unwrap();
-        assert_eq!(deleted, Deleted::Manifest { digest, tags: Some(tags(&["1", "2", "3"])) });
+        assert_eq!(deleted, manifest(digest, Some(&["1", "2", "3"])));
         assert!(!there(&place, tag("2")).await && there(&place, tag("other")).await);
     }
 }
@@ -76,7 +80,7 @@ async fn a_digest_may_have_one_tag() {
     for names in [&[][..], &["1"]] {
         let (place, digest) = place(None, names).await;
         let deleted = safely(&place, &digest.into()).await.unwrap();
-        assert_eq!(deleted, Deleted::Manifest { digest, tags: Some(tags(names)) });
+        assert_eq!(deleted, manifest(digest, Some(names)));
         assert!(!there(&place, digest).await);
     }
     let (place, digest) = place(None, &["1", "2"]).await;
@@ -99,7 +103,7 @@ async fn tags_that_cannot_be_listed() {
         assert_eq!(error.kind(), Some(Kind::Denied));
         assert!(there(&place, digest).await);
         let deleted = delete(&place, &selector, FORCE).await.unwrap();
-        assert_eq!(deleted, Deleted::Manifest { digest, tags: None });
+        assert_eq!(deleted, manifest(digest, None));
     }
     // A manifest that is not there is not one whose tags are unknown.
     let mut place = Place::new("place");
@@ -107,6 +111,25 @@ async fn tags_that_cannot_be_listed() {
     let missing = Algorithm::Sha256.digest(b"missing");
     let error = safely(&place, &missing.into()).await.unwrap_err();
     assert!(matches!(error, Error::Destination(_)) && error.kind() == Some(Kind::NotFound), "{error}");
+}
+
+/// The manifest is gone all the same.
+#[tokio::test]
+async fn what_is_still_listed_is_told() {
+    for (refusal, told) in [(Ok(()), None), (Err(Kind::Denied), Some("unlisting a referrer: refused"))] {
+        let (place, digest) = place(None, &[]).await;
+        *place.lists.lock().unwrap() = Some(refusal);
+        let Deleted::Manifest { still_listed, .. } = safely(&place, &digest.into()).await.unwrap() else {
+            panic!("a manifest was to be deleted");
+        };
+        assert_eq!(still_listed.as_deref(), told);
+        assert_eq!((there(&place, digest).await, place.count("UNLIST")), (false, 1));
+        let first = place.log().iter().position(|line| line.starts_with("UNLIST"));
+        assert!(
+            first < place.log().iter().position(|line| line.starts_with("DELETE")),
+            "docker-registry wants it so"
+        );
+    }
 }
 
 #[tokio::test]

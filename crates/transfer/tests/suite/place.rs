@@ -206,6 +206,12 @@ impl Store for Place {
         Ok(Some(tag))
     }
 
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), Error> {
+        let lists = *self.lists.lock().unwrap();
+        self.note(format!("UNLIST {}", manifest.digest()));
+        lists.unwrap_or(Ok(())).map_err(|kind| Error::new(kind, "unlisting a referrer", "refused"))
+    }
+
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
         self.note("GET tags".to_owned());
         if self.hides_tags {
