@@ -388,7 +388,7 @@ impl Store for RegistryStore {
         self.enter(manifest).await
     }
 
-    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<bool, StoreError> {
         self.strike(manifest).await
     }
 

@@ -131,12 +131,12 @@ pub trait Store: Debug + Send + Sync {
     }
 
     /// Takes a manifest that is about to be deleted here out of the list of what refers to its subject, where clients keep that list
-    /// (distribution specification, "Referrers Tag Schema").
+    /// (distribution specification, "Referrers Tag Schema"). Whether it was there.
     ///
     /// # Errors
     /// Those of [`list_referrer`](Self::list_referrer).
-    async fn unlist_referrer(&self, _: &Manifest) -> Result<(), Error> {
-        Ok(())
+    async fn unlist_referrer(&self, _: &Manifest) -> Result<bool, Error> {
+        Ok(false)
     }
 
     /// Whether manifests that are read here are counted, so that one too many does harm.

@@ -81,12 +81,12 @@ pub async fn delete(
     let manifest = store.manifest(&digest.into()).await;
     let unlisted = match &manifest {
         Ok(manifest) => store.unlist_referrer(manifest).await.map_err(|error| error.to_string()),
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
         // Whoever cannot read it can still delete it.
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = store.delete(&digest.into()).await {
-        if let (Ok(manifest), Ok(())) = (&manifest, &unlisted) {
+        if let (Ok(manifest), Ok(true)) = (&manifest, &unlisted) {
             // It stays, and so does its entry.
             store.list_referrer(manifest).await.map_err(Error::Destination)?;
         }

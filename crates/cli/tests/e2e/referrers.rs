@@ -206,11 +206,15 @@ fn what_cannot_be_deleted_or_read() {
     };
     let name = format!("{}/demo/web@{signature}", registry.address());
 
-    // It stays, and so does its entry.
-    registry.on(Route::new("DELETE", "*").times(1), Answer::error(405, "UNSUPPORTED", "deletion is off"));
+    // It stays, and so does its entry; what is not listed is not listed for that.
+    registry.on(Route::new("DELETE", "*").times(2), Answer::error(405, "UNSUPPORTED", "deletion is off"));
     refused(&cli, &cli.hoist(["delete", &name]).run(), "UNSUPPORTED: deletion is off");
     assert!(registry.manifest("demo/web", &signature.to_string()).is_some());
     assert_eq!(entries(), 1);
+    registry.put_manifest("demo/web", tag.as_str(), index, br#"{"manifests":[]}"#);
+    refused(&cli, &cli.hoist(["delete", &name]).run(), "UNSUPPORTED: deletion is off");
+    assert_eq!(entries(), 0);
+    registry.put_manifest("demo/web", tag.as_str(), index, list.as_bytes());
 
     // It goes, and nobody knows where it is listed.
     let path = format!("/v2/demo/web/manifests/{signature}");

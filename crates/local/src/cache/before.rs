@@ -84,7 +84,7 @@ impl Store for Cached {
         self.store.list_referrer(manifest).await
     }
 
-    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<bool, StoreError> {
         self.store.unlist_referrer(manifest).await
     }
 

@@ -58,21 +58,23 @@ impl RegistryStore {
     /// Others may do the same at the same time. A registry that heeds conditions (RFC 9110) keeps them from overwriting each other;
     /// with others it is seen if an entry was overwritten before it was looked at again.
     pub(super) async fn enter(&self, manifest: &Manifest) -> Result<Option<Tag>, StoreError> {
-        self.change(manifest, "listing", with).await
+        let changed = self.change(manifest, "listing", with).await?;
+        Ok(changed.and_then(|(tag, is_new)| is_new.then_some(tag)))
     }
 
-    /// Takes a manifest out of the list that it was entered in, if there is one. The same goes for what others do meanwhile.
-    pub(super) async fn strike(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        self.change(manifest, "unlisting", without).await.map(|_| ())
+    /// Takes a manifest out of the list that it was entered in; whether it was there. The same goes for what others do meanwhile.
+    pub(super) async fn strike(&self, manifest: &Manifest) -> Result<bool, StoreError> {
+        self.change(manifest, "unlisting", without).await.map(|changed| changed.is_some())
     }
 
-    /// Changes the list that a manifest belongs to, until the change has nothing more to do. The tag, if there was no list before.
+    /// Changes the list that a manifest belongs to, until the change has nothing more to do. If it had something to do, the tag, and
+    /// whether there was no list before.
     async fn change(
         &self,
         manifest: &Manifest,
         verb: &str,
         change: Change,
-    ) -> Result<Option<Tag>, StoreError> {
+    ) -> Result<Option<(Tag, bool)>, StoreError> {
         let view = manifest.view().ok();
         let Some(referrer) = view.and_then(|view| view.referrer(manifest.descriptor())) else {
             return Ok(None);
@@ -85,7 +87,8 @@ impl RegistryStore {
         let name = Selector::Tag(tag.clone());
         let doing = || format!("{verb} {} as a referrer in {}", manifest.digest(), self.reference(&name));
         let _turn = self.lists.turn(&subject).lock().await;
-        let (mut made, mut conditional, mut before, mut wait) = (None, true, None, WAIT);
+        let (mut written, mut is_new) = (false, false);
+        let (mut conditional, mut before, mut wait) = (true, None, WAIT);
         for attempt in 0..=ATTEMPTS {
             if attempt > 1 {
                 sleep(wait).await;
@@ -98,14 +101,13 @@ impl RegistryStore {
             };
             let list = change(found.as_ref(), &referrer.descriptor)
                 .map_err(|reason| StoreError::new(Kind::Invalid, doing(), reason))?;
-            let Some(list) = list else { return Ok(made) };
+            let Some(list) = list else { return Ok(written.then_some((tag, is_new))) };
             if attempt == ATTEMPTS {
                 break;
             }
             let expected = found.map_or(Expected::Nothing, |found| Expected::Digest(found.digest()));
             match self.put(&name, &list, condition(expected).filter(|_| conditional)).await {
-                Ok(()) if expected == Expected::Nothing => made = Some(tag.clone()),
-                Ok(()) => {}
+                Ok(()) => (written, is_new) = (true, is_new || expected == Expected::Nothing),
                 Err(error)
                     if conditional
                         && error.status() == Some(StatusCode::PRECONDITION_FAILED)

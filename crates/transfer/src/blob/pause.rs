@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the first time, and at most; twice as long each time.
+use super::splits::REST;
+
+/// How long the first time; twice as long each time, and at most [`REST`].
 const FIRST: Duration = Duration::from_millis(500);
-const MOST: Duration = Duration::from_secs(30);
 
 /// A destination may stand still for a moment, while it writes to its disk. Where it takes no more than one connection brings, each
 /// attempt with several lies farther from the last, until one brings more.
@@ -18,7 +19,7 @@ pub(super) struct Pause {
 
 impl Pause {
     pub(super) fn begin(&mut self) {
-        self.until = Some(Instant::now() + MOST.min(FIRST * 2_u32.saturating_pow(self.times)));
+        self.until = Some(Instant::now() + REST.min(FIRST * 2_u32.saturating_pow(self.times)));
         self.times += 1;
     }
 

@@ -206,10 +206,11 @@ impl Store for Place {
         Ok(Some(tag))
     }
 
-    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<(), Error> {
+    async fn unlist_referrer(&self, manifest: &Manifest) -> Result<bool, Error> {
         let lists = *self.lists.lock().unwrap();
         self.note(format!("UNLIST {}", manifest.digest()));
-        lists.unwrap_or(Ok(())).map_err(|kind| Error::new(kind, "unlisting a referrer", "refused"))
+        let Some(lists) = lists else { return Ok(false) };
+        lists.map(|()| true).map_err(|kind| Error::new(kind, "unlisting a referrer", "refused"))
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Vec<Tag>, Error>> {
