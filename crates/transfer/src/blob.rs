@@ -7,6 +7,7 @@ mod pause;
 mod place;
 mod question;
 mod splits;
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,9 +24,9 @@ use crate::turns::Turn;
 use crate::{Error, Move};
 
 use feed::Feed;
-pub(crate) use feed::WINDOW;
 use held::Held;
 pub(crate) use splits::Splits;
+pub(crate) use window::Window;
 
 /// How often a blob may be interrupted without getting any further before it is given up. The stores mend what they can
 /// before that.

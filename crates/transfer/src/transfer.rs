@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::bandwidth::Bandwidth;
-use crate::blob::{Splits, WINDOW};
+use crate::blob::{Splits, Window};
 use crate::graph::existing;
 use crate::listing::Lists;
 use crate::memo::Memo;
@@ -48,8 +48,7 @@ pub(crate) struct Run {
     pub(crate) options: Options,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) turns: Turns,
-    /// One permit for each piece of a blob over several connections.
-    pub(crate) window: Arc<Semaphore>,
+    pub(crate) window: Window,
     pub(crate) splits: Splits,
     /// One permit for each file of this machine that is copied to another. When all are copied at once all end at once, and then
     /// wait together for the disk.
@@ -136,7 +135,7 @@ impl Transfer {
                 options,
                 observer,
                 turns,
-                window: Arc::new(Semaphore::new(WINDOW)),
+                window: Window::default(),
                 splits: Splits::default(),
                 local_copies: Semaphore::new(
                     available_parallelism().map_or(LOCAL_COPIES, usize::from).max(LOCAL_COPIES),

@@ -7,31 +7,29 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{Error as StoreError, Kind};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use super::window::{Keep, Room};
 use crate::transfer::Run;
 
 /// A piece that is read ahead, as it comes; given up when dropped.
 pub(super) struct Ahead {
-    bytes: UnboundedReceiver<Result<Bytes, StoreError>>,
+    bytes: UnboundedReceiver<Result<Kept, StoreError>>,
     reading: JoinHandle<()>,
-    /// The room that it takes.
-    _room: OwnedSemaphorePermit,
+    /// Another piece has it when this one has been handed out.
+    _room: Arc<Room>,
 }
+
+/// Bytes that wait, and their room.
+type Kept = (Bytes, Keep);
 
 impl Ahead {
     /// Begins to read when there is a slot.
-    pub(super) fn new(
-        run: &Arc<Run>,
-        blob: &Descriptor,
-        part: Range<u64>,
-        age: u64,
-        room: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, part: Range<u64>, age: u64, room: Room) -> Self {
+        let room = Arc::new(room);
         let (sender, bytes) = unbounded_channel();
-        let reading = tokio::spawn(read(Arc::clone(run), blob.clone(), part, age, sender));
+        let reading = tokio::spawn(read(Arc::clone(run), blob.clone(), part, age, Arc::clone(&room), sender));
         Self { bytes, reading, _room: room }
     }
 
@@ -42,7 +40,7 @@ impl Ahead {
 
     /// The next bytes, when they are there.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
-        let next = self.bytes.recv().await;
+        let next = self.bytes.recv().await.map(|kept| kept.map(|(bytes, _)| bytes));
         if next.is_none()
             && let Err(error) = (&mut self.reading).await
         {
@@ -63,10 +61,11 @@ async fn read(
     blob: Descriptor,
     part: Range<u64>,
     age: u64,
-    sender: UnboundedSender<Result<Bytes, StoreError>>,
+    room: Arc<Room>,
+    sender: UnboundedSender<Result<Kept, StoreError>>,
 ) {
     let _turn = run.turns.helper(age).await;
-    if let Err(error) = pass(&run, &blob, part, &sender).await {
+    if let Err(error) = pass(&run, &blob, part, &room, &sender).await {
         let _ = sender.send(Err(error));
     }
 }
@@ -76,7 +75,8 @@ async fn pass(
     run: &Run,
     blob: &Descriptor,
     part: Range<u64>,
-    sender: &UnboundedSender<Result<Bytes, StoreError>>,
+    room: &Room,
+    sender: &UnboundedSender<Result<Kept, StoreError>>,
 ) -> Result<(), StoreError> {
     let mut left = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
     let mut stream = run.capped(run.source.read(blob, part).await?);
@@ -86,11 +86,14 @@ async fn pass(
         bytes.truncate(left);
         left -= bytes.len();
         run.splits.brought(bytes.len() as u64);
-        // What was read with it takes as much again, and would wait too.
-        let bytes = Bytes::copy_from_slice(&bytes);
-        if sender.send(Ok(bytes)).is_err() {
-            // It is about to be given up.
-            return Ok(());
+        for bytes in bytes.chunks(Room::MOST) {
+            let kept = room.keep(bytes.len()).await;
+            // What was read with it takes as much again, and would wait too.
+            let bytes = Bytes::copy_from_slice(bytes);
+            if sender.send(Ok((bytes, kept))).is_err() {
+                // It is about to be given up.
+                return Ok(());
+            }
         }
     }
     if left > 0 { Err(ended_early(blob)) } else { Ok(()) }

@@ -1,7 +1,6 @@
 //! A blob's bytes in order: from one connection, or, where that is what all wait for, from several.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,29 +8,25 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::Descriptor;
 use store::{ByteStream, Error as StoreError, Ranges};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::ahead::{Ahead, ended_early};
 use super::pause::Pause;
 use super::question::Question;
 use super::splits::{Blob, Purpose, REST, TRY};
+use super::window::Room;
 use crate::machine::Ticks;
 use crate::transfer::Run;
 use crate::turns::Turn;
 
-/// The length of a piece that is read ahead, in bytes. Each waits in memory for those before it; but short ones cost the source more:
-/// docker-registry reads 4 MiB of its file for each.
-const PIECE: u64 = 7 << 18;
+/// The length of a piece that is read ahead, in bytes. Of a long one much waits for those before it; but short ones cost more: a round
+/// trip, and docker-registry reads 4 MiB of its file for each.
+const PIECE: u64 = 5 << 19;
 
 /// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
 /// help.
 const FIRST: u32 = 5;
-const MOST: u32 = 7;
-
-/// How many pieces of a run may be in memory: the most that a blob may have, the one that is handed out among them, and what another
-/// begins with.
-pub(crate) const WINDOW: usize = (MOST + 1 + FIRST) as usize;
+const MOST: u32 = 15;
 
 /// How much the first connection still reads of a blob that is split, in bytes: about as long as others take to begin.
 const LEAD: u64 = 3 << 20;
@@ -39,7 +34,10 @@ const LEAD: u64 = 3 << 20;
 /// The same where it is to be found out whether that helps.
 const TRIAL_LEAD: u64 = 1 << 18;
 
-/// How many pieces that is found out with where the destination is far. The line may be what all wait for: then whatever comes out of
+/// How many pieces that is found out with. Many bring the proof soonest, and all others wait for it.
+const MANY: u32 = 12;
+
+/// The same where the destination is far. The line may be what all wait for: then whatever comes out of
 /// turn keeps the destination waiting, and it never makes up for that.
 const FEW: u32 = 2;
 
@@ -55,6 +53,9 @@ const TRIAL: Duration = Duration::from_secs(10);
 
 /// How long it is not tried again where the processors were what was short, and the destination is near.
 const BREATH: Duration = Duration::from_millis(500);
+
+/// What takes so long to come had not come before.
+const AWAITED: Duration = Duration::from_millis(1);
 
 /// How long is watched before it is decided who waits for whom.
 const WATCH: Duration = Duration::from_millis(150);
@@ -98,8 +99,8 @@ pub(super) struct Feed {
     pause: Pause,
     /// Whether it would be split if that helps.
     waits: bool,
-    /// It has just gone back to one connection.
-    rejoined: bool,
+    /// The stream is new: its rate is seen once something takes so long to come. What had come before anybody took it says nothing.
+    fresh: Option<Duration>,
     /// What was when it was split, until it is known whether that helps.
     trial: Option<Trial>,
     /// The question whether the source sends parts, if it was asked here.
@@ -179,7 +180,7 @@ impl Feed {
             far,
             pause: Pause::default(),
             waits: false,
-            rejoined: false,
+            fresh: Some(AWAITED),
             trial: None,
             _question: large.then(|| Question::ask(run, blob)).flatten(),
         }
@@ -189,12 +190,13 @@ impl Feed {
     pub(super) async fn next(&mut self, turn: &mut Turn) -> Option<Result<Bytes, StoreError>> {
         let began = Instant::now();
         let next = self.take(turn).await;
-        self.watch.waited += began.elapsed();
+        let waited = began.elapsed();
+        self.watch.waited += waited;
         if let Some(Ok(bytes)) = &next {
             self.at += bytes.len() as u64;
         }
-        if mem::take(&mut self.rejoined) {
-            // What it brings is seen from here on.
+        if self.fresh.is_some_and(|least| waited >= least) {
+            self.fresh = None;
             self.watch = Watch { from: self.at, ..Watch::default() };
         }
         next
@@ -258,7 +260,7 @@ impl Feed {
         let first = stream.next().await;
         self.count(first.as_ref());
         (self.stream, self.end, self.next) = (Some(stream), self.blob.size, self.blob.size);
-        self.rejoined = true;
+        self.fresh = Some(Duration::ZERO);
         first
     }
 
@@ -360,7 +362,7 @@ impl Feed {
         let lead = LEAD.min(left / 3);
         // There may be fewer left.
         let first = u32::try_from((left - lead).div_ceil(PIECE)).unwrap_or(FIRST).min(FIRST);
-        let room = self.run.window.available_permits() >= first as usize && is_long(left);
+        let room = self.run.window.free() >= first as usize && is_long(left);
         if !room || self.run.source.ranges() != Ranges::Yes || self.run.turns.are_of_one_host() {
             return;
         }
@@ -377,21 +379,24 @@ impl Feed {
                 ticks: Ticks::now(),
             }
         });
-        // What is to be found out is found out soonest with many.
-        let most = if is_far { FEW } else { MOST };
-        let most = u32::try_from(self.run.window.available_permits()).unwrap_or(most).min(most);
-        let (depth, lead) = if self.trial.is_some() { (most, TRIAL_LEAD) } else { (first, lead) };
-        let room = Arc::clone(&self.run.window).try_acquire_many_owned(depth).ok();
-        // Others may have taken it.
-        let Some(mut room) = room.filter(|_| depth > 0) else { return self.end_trial() };
-        (self.depth, self.blocked, self.waits) = (depth as usize, 0, false);
+        let half = u32::try_from(left / 2 / PIECE).unwrap_or(u32::MAX);
+        let (depth, lead) = match purpose {
+            Purpose::FindOut => (if is_far { FEW } else { MANY.min(half) }, TRIAL_LEAD),
+            Purpose::Help => (first, lead),
+        };
+        let rooms: Vec<Room> = (0..depth).map_while(|_| self.run.window.room()).collect();
+        if rooms.is_empty() {
+            // Others have taken it.
+            return self.end_trial();
+        }
+        (self.depth, self.blocked, self.waits) = (rooms.len(), 0, false);
         self.end = self.at + lead;
         self.next = self.end;
         self.run.splits.note(self.age, Blob { left, waits: false, is_split: true, alone: self.alone });
-        while self.next < self.blob.size
-            && let Some(one) = room.split(1)
-        {
-            self.read_piece(one);
+        for room in rooms {
+            if self.next < self.blob.size {
+                self.read_piece(room);
+            }
         }
     }
 
@@ -404,13 +409,13 @@ impl Feed {
 
     fn read_ahead(&mut self) {
         while self.ahead.len() < self.depth && self.next < self.blob.size {
-            let Ok(room) = Arc::clone(&self.run.window).try_acquire_owned() else { return };
+            let Some(room) = self.run.window.room() else { return };
             self.read_piece(room);
         }
     }
 
     /// Begins to read the next piece that nobody reads yet.
-    fn read_piece(&mut self, room: OwnedSemaphorePermit) {
+    fn read_piece(&mut self, room: Room) {
         let part = self.next..self.blob.size.min(self.next + PIECE);
         self.next = part.end;
         self.ahead.push_back(Ahead::new(&self.run, &self.blob, part, self.age, room));

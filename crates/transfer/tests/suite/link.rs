@@ -1,7 +1,7 @@
 //! A source at the end of a link on which each connection is slow, and a place that takes pieces in any order. Time is
 //! the test's own, so nothing here waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,9 @@ use tokio::time::Instant;
 /// What a connection moves at a time, and how long that takes.
 const CHUNK: usize = 64 << 10;
 pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// So many chunks come while nobody takes any, and wait in the connection's buffer.
+const BUFFER: usize = 16;
 
 /// How long a connection takes for so many bytes.
 pub(crate) fn alone(bytes: u64) -> Duration {
@@ -64,6 +67,12 @@ impl Link {
     /// The same, so many times slower.
     pub(crate) fn slower(self, times: u32) -> Self {
         Self { tick: self.tick * times, ..self }
+    }
+
+    /// Another blob, so many bytes shorter.
+    pub(crate) fn but(&self, less: usize) -> Descriptor {
+        let content = &self.content[..self.content.len() - less];
+        Descriptor::of(MediaType::OCTET_STREAM, Algorithm::Sha256, content)
     }
 
     pub(crate) fn reads(&self) -> usize {
@@ -121,12 +130,16 @@ impl Store for Link {
             pieces[1] = Err(Error::new(Kind::Interrupted, "reading a blob", "connection reset"));
         }
         let (sent, tick) = (Arc::clone(&self.sent), self.tick);
-        let pieces = stream::iter(pieces).then(move |piece| {
+        let state = (pieces.into_iter(), Instant::now(), VecDeque::from(vec![Instant::now(); BUFFER]));
+        let pieces = stream::unfold(state, move |(mut pieces, mut came, mut taken)| {
             let sent = Arc::clone(&sent);
             async move {
-                tokio::time::sleep(tick).await;
+                let piece = pieces.next()?;
+                came = came.max(taken.pop_front()?) + tick;
+                tokio::time::sleep_until(came).await;
+                taken.push_back(Instant::now());
                 sent.fetch_add(piece.as_ref().map_or(0, Bytes::len), Ordering::SeqCst);
-                piece
+                Some((piece, (pieces, came, taken)))
             }
         });
         Ok(pieces.boxed())

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+use oci::Descriptor;
 use store::{MemoryStore, Silent, Store};
 use tokio::time::Instant;
 use transfer::{Error, Fate, Options, Transfer};
@@ -52,7 +54,7 @@ async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
 /// What lies between us and the link hides for a while that the destination takes no more than one connection brings.
 #[tokio::test(start_paused = true)]
 async fn one_connection_goes_on_where_several_bring_no_more() {
-    let source = Arc::new(Link::new(SIZE, true));
+    let source = Arc::new(Link::new(2 * SIZE, true));
     let yard = Yard { slow: Some(Slow { ticks: 1, room: 4 << 20, ..Slow::default() }), ..Yard::default() };
     let began = Instant::now();
     transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
@@ -66,7 +68,7 @@ async fn one_connection_goes_on_where_several_bring_no_more() {
 /// docker-registry stands still while the disk takes what it has: several connections help before and after.
 #[tokio::test(start_paused = true)]
 async fn several_connections_come_back_when_the_destination_stood_still() {
-    let source = Arc::new(Link::new(2 * SIZE, true));
+    let source = Arc::new(Link::new(4 * SIZE, true));
     let stop = Duration::from_millis(400);
     let yard = Yard { slow: Some(Slow { stop, ..Slow::default() }), ..Yard::default() };
     let began = Instant::now();
@@ -76,6 +78,29 @@ async fn several_connections_come_back_when_the_destination_stood_still() {
     let rejoined = reads.iter().skip(1).position(|read| read.end == blob.size && read.start + 1 < blob.size);
     assert!(rejoined.is_some_and(|at| at + 2 < reads.len()), "one connection, and then several: {reads:?}");
     assert!(took < alone(blob.size) / 3, "{took:?}");
+}
+
+/// What comes over several connections waits in memory, and what finds no room there in theirs.
+#[tokio::test(start_paused = true)]
+async fn little_waits_in_memory_while_the_destination_stands_still() {
+    let source = Arc::new(Link::new(2 * SIZE, true));
+    let blobs: Vec<Descriptor> = (0..4).map(|less| source.but(less)).collect();
+    let stop = Duration::from_mins(1);
+    let yard = Yard { slow: Some(Slow { stop, ..Slow::default() }), ..Yard::default() };
+    let transfer = transfer(&source, yard);
+    let copies = try_join_all(blobs.iter().map(|blob| transfer.copy_blob(blob)));
+    let stands_still = async {
+        let mut before = 0;
+        while before != source.sent() || before == 0 {
+            before = source.sent();
+            tokio::time::sleep(stop / 4).await;
+        }
+        before
+    };
+    let (outcome, sent) = tokio::join!(copies, stands_still);
+    outcome.unwrap();
+    let waiting = sent - blobs.iter().map(|blob| blob.size).sum::<u64>() / 2;
+    assert!((6 << 20..12 << 20).contains(&waiting), "{waiting} bytes");
 }
 
 /// The trial has long been given up, and may be made again, when its first connection is not yet at its end.
