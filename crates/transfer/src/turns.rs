@@ -66,10 +66,10 @@ impl Turns {
     }
 
     /// Waits for a turn to read one more part of a blob that is under way. The blob that began first comes first: `age`
-    /// says when.
-    pub(crate) async fn helper(&self, age: u64) -> Turn {
+    /// says when; and of its parts the one for which this was called first, whenever it is waited for.
+    pub(crate) fn helper(&self, age: u64) -> impl Future<Output = Turn> + Send + use<> {
         self.begin();
-        self.helpers.wait(age).await
+        self.helpers.wait(age)
     }
 
     /// Whether both sides are one host. Then a blob keeps both its slots, and none is to spare for helpers.
@@ -151,7 +151,7 @@ struct Waiting {
 }
 
 impl Line {
-    async fn wait(&self, rank: u64) -> Turn {
+    fn wait(&self, rank: u64) -> impl Future<Output = Turn> + Send + use<> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.waiting();
@@ -161,7 +161,7 @@ impl Line {
         }
         self.changed.notify_one();
         // The dispatcher ends with the run only, and nobody waits then.
-        receiver.await.unwrap_or_default()
+        async { receiver.await.unwrap_or_default() }
     }
 
     /// Takes one turn after the other for those who wait. Who comes first is decided when the turn is there.

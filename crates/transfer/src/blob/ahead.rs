@@ -1,7 +1,9 @@
 //! A piece of a blob that is read before it is its turn.
 
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -9,9 +11,15 @@ use oci::Descriptor;
 use store::{Error as StoreError, Kind};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::window::{Keep, Room};
 use crate::transfer::Run;
+use crate::turns::Turn;
+
+/// How long a connection waits for room: longer than docker-registry writes a blob to its disk, and shorter than servers wait for who
+/// reads nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A piece that is read ahead, as it comes; given up when dropped.
 pub(super) struct Ahead {
@@ -25,12 +33,14 @@ pub(super) struct Ahead {
 type Kept = (Bytes, Keep);
 
 impl Ahead {
-    /// Begins to read when there is a slot.
+    /// Begins to read when there is a slot; of those of a blob the first that was made comes first.
     pub(super) fn new(run: &Arc<Run>, blob: &Descriptor, part: Range<u64>, age: u64, room: Room) -> Self {
-        let room = Arc::new(room);
         let (sender, bytes) = unbounded_channel();
-        let reading = tokio::spawn(read(Arc::clone(run), blob.clone(), part, age, Arc::clone(&room), sender));
-        Self { bytes, reading, _room: room }
+        let room = Arc::new(room);
+        let turn = run.turns.helper(age);
+        let piece =
+            Piece { run: Arc::clone(run), blob: blob.clone(), part, age, room: Arc::clone(&room), sender };
+        Self { bytes, reading: tokio::spawn(piece.read(turn)), _room: room }
     }
 
     /// Whether nothing of it is to come any more.
@@ -56,47 +66,61 @@ impl Drop for Ahead {
     }
 }
 
-async fn read(
+/// What the task works on that reads a piece.
+struct Piece {
     run: Arc<Run>,
     blob: Descriptor,
+    /// What is still to be read.
     part: Range<u64>,
     age: u64,
     room: Arc<Room>,
     sender: UnboundedSender<Result<Kept, StoreError>>,
-) {
-    let _turn = run.turns.helper(age).await;
-    if let Err(error) = pass(&run, &blob, part, &room, &sender).await {
-        let _ = sender.send(Err(error));
-    }
 }
 
-/// Hands out what has come.
-async fn pass(
-    run: &Run,
-    blob: &Descriptor,
-    part: Range<u64>,
-    room: &Room,
-    sender: &UnboundedSender<Result<Kept, StoreError>>,
-) -> Result<(), StoreError> {
-    let mut left = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
-    let mut stream = run.capped(run.source.read(blob, part).await?);
-    while left > 0 {
-        let Some(bytes) = stream.next().await else { break };
-        let mut bytes = bytes?;
-        bytes.truncate(left);
-        left -= bytes.len();
-        run.splits.brought(bytes.len() as u64);
-        for bytes in bytes.chunks(Room::MOST) {
-            let kept = room.keep(bytes.len()).await;
-            // What was read with it takes as much again, and would wait too.
-            let bytes = Bytes::copy_from_slice(bytes);
-            if sender.send(Ok((bytes, kept))).is_err() {
-                // It is about to be given up.
-                return Ok(());
+impl Piece {
+    async fn read(mut self, turn: impl Future<Output = Turn>) {
+        let mut turn = turn.await;
+        while !self.part.is_empty() {
+            if let Err(error) = self.pass(turn).await {
+                let _ = self.sender.send(Err(error));
+                return;
             }
+            if self.part.is_empty() || self.sender.is_closed() {
+                return;
+            }
+            turn = self.run.turns.helper(self.age).await;
         }
     }
-    if left > 0 { Err(ended_early(blob)) } else { Ok(()) }
+
+    /// Hands out what comes, to the end, or until a long wait for room.
+    async fn pass(&mut self, turn: Turn) -> Result<(), StoreError> {
+        let mut connection =
+            Some((self.run.capped(self.run.source.read(&self.blob, self.part.clone()).await?), turn));
+        while let Some((stream, _)) = &mut connection
+            && !self.part.is_empty()
+        {
+            let mut bytes = stream.next().await.ok_or_else(|| ended_early(&self.blob))??;
+            bytes.truncate(usize::try_from(self.part.end - self.part.start).unwrap_or(usize::MAX));
+            self.part.start += bytes.len() as u64;
+            self.run.splits.brought(bytes.len() as u64);
+            for bytes in bytes.chunks(Room::MOST) {
+                let kept = if let Ok(kept) = timeout(PATIENCE, self.room.keep(bytes.len())).await {
+                    kept
+                } else {
+                    // Others may have the connection and the slot meanwhile.
+                    connection = None;
+                    self.room.keep(bytes.len()).await
+                };
+                // What was read with it takes as much again, and would wait too.
+                let bytes = Bytes::copy_from_slice(bytes);
+                if self.sender.send(Ok((bytes, kept))).is_err() {
+                    // It is about to be given up.
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What came of a part of a blob was not all.

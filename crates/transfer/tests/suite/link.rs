@@ -69,6 +69,11 @@ impl Link {
         Self { tick: self.tick * times, ..self }
     }
 
+    /// The same for so many requests at once.
+    pub(crate) fn slots(self, slots: usize) -> Self {
+        Self { pace: Pace::new("link", slots), ..self }
+    }
+
     /// Another blob, so many bytes shorter.
     pub(crate) fn but(&self, less: usize) -> Descriptor {
         let content = &self.content[..self.content.len() - less];

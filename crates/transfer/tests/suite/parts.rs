@@ -103,6 +103,43 @@ async fn little_waits_in_memory_while_the_destination_stands_still() {
     assert!((6 << 20..12 << 20).contains(&waiting), "{waiting} bytes");
 }
 
+/// Nor do connections that wait for room keep others from the source.
+#[tokio::test(start_paused = true)]
+async fn what_waits_long_gives_its_slot_back() {
+    let source = Arc::new(Link::new(4 * SIZE, true).slots(8));
+    let stop = Duration::from_mins(1);
+    let yard = Yard { slow: Some(Slow { stop, ..Slow::default() }), ..Yard::default() };
+    let transfer = transfer(&source, yard);
+    let others = async {
+        tokio::time::sleep(stop / 2).await;
+        let all = source.pace().unwrap().acquire(8);
+        tokio::time::timeout(stop / 4, all)
+            .await
+            .map(drop)
+            .expect("nobody else needs one while it stands still");
+    };
+    let (outcome, ()) = tokio::join!(transfer.copy_blob(&source.blob), others);
+    outcome.unwrap();
+    let reads = source.reads.lock().unwrap();
+    let again = reads.iter().filter(|read| {
+        reads.iter().any(|part| part.contains(&read.start) && part.end == read.end && part != *read)
+    });
+    assert!(again.filter(|read| read.end < source.blob.size).count() > 2, "the rest of some: {reads:?}");
+}
+
+/// Whatever the order in which the tasks of its pieces are run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn few_slots_are_enough() {
+    for slots in 1..5 {
+        let source = Arc::new(Link::new(SIZE, true).slots(slots));
+        let memory = MemoryStore::new("memory");
+        let transfer = transfer(&source, memory.clone());
+        let copy = transfer.copy_blob(&source.blob);
+        tokio::time::timeout(Duration::from_secs(30), copy).await.expect("an end").unwrap();
+        assert!(memory.contains(&source.blob).await.unwrap());
+    }
+}
+
 /// The trial has long been given up, and may be made again, when its first connection is not yet at its end.
 #[tokio::test(start_paused = true)]
 async fn a_blob_is_not_split_again_while_others_read_a_part_of_it() {
