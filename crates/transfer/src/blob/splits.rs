@@ -14,7 +14,7 @@ pub(super) const REST: Duration = Duration::from_secs(30);
 
 /// What all blobs bring together, in bytes a second, where nobody waits for connections any more: it is the processor then,
 /// or the line.
-const ENOUGH: f64 = 400e6;
+const ENOUGH: f64 = 300e6;
 
 /// The share of all processors that this process alone uses where more connections bring nothing any more: what they
 /// bring has to be taken in, and others want a part too.
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn the_line_or_the_processors_may_be_what_all_wait_for() {
         for (rate, busy, enough) in
-            [(50e6, 0.59, false), (50e6, 0.61, true), (399e6, 0.1, false), (401e6, 0.1, true)]
+            [(50e6, 0.59, false), (50e6, 0.61, true), (299e6, 0.1, false), (301e6, 0.1, true)]
         {
             let flow = Flow { rates: [rate].into(), busy, ..Flow::default() };
             assert_eq!(flow.is_enough(), enough, "{rate} {busy}");
