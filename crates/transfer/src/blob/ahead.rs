@@ -80,7 +80,7 @@ struct Piece {
 impl Piece {
     async fn read(mut self, turn: impl Future<Output = Turn>) {
         let mut turn = turn.await;
-        while !self.part.is_empty() {
+        loop {
             if let Err(error) = self.pass(turn).await {
                 let _ = self.sender.send(Err(error));
                 return;
