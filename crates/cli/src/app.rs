@@ -13,6 +13,7 @@ use crate::args::{Args, Command};
 use crate::commands::{self, auth::helper};
 use crate::context::{Context, Scratch};
 use crate::failure::Failure;
+use crate::heap;
 use crate::jq;
 use crate::settings::{Settings, is_crane};
 use crate::ui::Ui;
@@ -133,6 +134,7 @@ impl Signal {
 }
 
 fn start(command: Command, settings: Settings, ui: &Ui) -> Result<Option<Signal>, Failure> {
+    heap::keep_freed();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

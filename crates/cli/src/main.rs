@@ -11,6 +11,7 @@ mod destination;
 mod editor;
 mod failure;
 mod file;
+mod heap;
 mod jq;
 mod json;
 mod looking;

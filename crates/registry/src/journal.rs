@@ -291,6 +291,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_torn_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (mut record, _) = journal.record(key("a"));
+        record.save(&entry("first"));
+        record.save(&entry("second"));
+        drop(record);
+        let file = files(folder.path()).remove(0);
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() - 5]).unwrap();
+        let (mut record, found_there) = journal.record(key("a"));
+        assert_eq!(found_there.unwrap().location(), "first");
+        record.save(&entry("third"));
+        drop(record);
+        assert_eq!(found(&journal, "a").as_deref(), Some("third"), "what follows a torn one counts");
+    }
+
+    #[test]
+    fn a_file_stays_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (mut record, _) = journal.record(key("a"));
+        let mut longest = 0;
+        for number in 0..100 {
+            record.save(&entry(&format!("{number} {}", "x".repeat(3000))));
+            let [file] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+            let metadata = fs::metadata(file).unwrap();
+            longest = longest.max(metadata.len());
+            assert_eq!(metadata.mode() & 0o777, 0o600);
+            assert!(found(&journal, "a").is_none(), "it is in use");
+        }
+        assert!((60_000..70_000).contains(&longest), "{longest}");
+        drop(record);
+        assert!(found(&journal, "a").unwrap().starts_with("99 "));
+        let (mut record, _) = journal.record(key("a"));
+        record.remove();
+        assert_eq!(files(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn old_files_go() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Arc::new(Journal::open(Some(folder.path())));

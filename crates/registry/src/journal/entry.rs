@@ -36,12 +36,15 @@ impl Entry {
         Self { version: VERSION, location: location.to_owned(), kept, checkpoints, time }
     }
 
-    /// Reads an entry; `None` if it is torn, or of a form that is not known.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let entry: Self = serde_json::from_slice(bytes).ok()?;
-        (entry.version == VERSION && entry.checkpoints.is_sound()).then_some(entry)
+    /// Reads the last line that is a whole entry, of a form that is known.
+    pub(super) fn parse(lines: &[u8]) -> Option<Self> {
+        lines.rsplit(|byte| *byte == b'\n').find_map(|line| {
+            let entry: Self = serde_json::from_slice(line).ok()?;
+            (entry.version == VERSION && entry.checkpoints.is_sound()).then_some(entry)
+        })
     }
 
+    /// One line.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         // Numbers and texts make JSON, and memory takes it.
         serde_json::to_vec(self).expect("an entry is plain JSON")

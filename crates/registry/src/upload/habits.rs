@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use oci::Digest;
 
@@ -26,6 +27,16 @@ const BREAKS: u32 = 2;
 /// How long a request may be, in bytes, where longer ones broke off and their sessions were lost.
 const SAFE: RangeInclusive<u64> = 1 << 20..=64 << 20;
 
+/// The longest piece that a connection gets, in bytes. Long ones cost both sides less; on a slow line, taking a short one
+/// shows that something moves.
+const LONG: usize = 512 << 10;
+const SHORT: usize = 128 << 10;
+
+/// The line is not slow if it takes so many bytes in turn, each piece in this time: more than the buffers of one upload
+/// hold. Those of several do; then one long piece tells.
+const SURE: usize = 8 << 20;
+const QUICK: Duration = Duration::from_millis(50);
+
 /// What is known; shared by all that write to the host.
 #[derive(Debug, Default)]
 pub(crate) struct Habits(Mutex<Known>);
@@ -46,6 +57,8 @@ struct Known {
     breaks: bool,
     /// The fewest bytes that one of the requests had got whose sessions were lost.
     fewest: Option<u64>,
+    /// How many bytes in turn were taken quickly, of whatever blobs.
+    quick: usize,
 }
 
 /// A blob of which a request broke off.
@@ -136,6 +149,17 @@ impl Habits {
         known.most = Some(known.most.map_or(most, |before| before.min(most)));
     }
 
+    /// The longest piece, in bytes, that a connection gets at once.
+    pub(super) fn longest_piece(&self) -> usize {
+        if self.known().quick >= SURE { LONG } else { SHORT }
+    }
+
+    /// Notes how long a connection took for a piece of so many bytes.
+    pub(super) fn took_piece(&self, length: usize, time: Duration) {
+        let mut known = self.known();
+        known.quick = if time < QUICK { known.quick.saturating_add(length) } else { 0 };
+    }
+
     /// Whether a session may be asked for as a mount from anywhere.
     pub(super) fn may_mount_anonymously(&self) -> bool {
         let known = self.known();
@@ -177,6 +201,17 @@ mod tests {
         assert!(habits.may_mount_anonymously(), "it is offered, and the blob was nowhere");
         let later = Habits::of(habits.features());
         assert_eq!((later.small(), later.most(), later.may_mount_anonymously()), (None, Some(5), true));
+    }
+
+    #[test]
+    fn long_pieces_go_where_many_bytes_were_taken_quickly() {
+        let habits = Habits::default();
+        habits.took_piece(SURE - 1, Duration::ZERO);
+        assert_eq!(habits.longest_piece(), SHORT);
+        habits.took_piece(1, Duration::ZERO);
+        assert_eq!(habits.longest_piece(), LONG);
+        habits.took_piece(1, QUICK);
+        assert_eq!(habits.longest_piece(), SHORT);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bytes of a blob on their way into a session.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
@@ -14,15 +14,6 @@ use super::trail::Trail;
 use super::{Target, chunk};
 use crate::error::Error;
 use crate::retry::is_passing;
-
-/// The longest piece that the connection gets, in bytes. Long ones cost both sides less; on a slow line, taking a short one shows that
-/// something moves.
-const LONG: usize = 512 << 10;
-const SHORT: usize = 128 << 10;
-
-/// The line is not slow if it takes so many pieces in turn in this time each: more than buffers on the way do.
-const QUICK: Duration = Duration::from_millis(50);
-const SURE: u32 = 64;
 
 /// Where a writer begins.
 pub(super) struct Start {
@@ -48,8 +39,6 @@ pub(super) struct RegistryWriter {
     /// The last piece so far. It goes with the next, or with the commit when the digest has proved right, so that a
     /// registry never has all bytes of a blob that is wrong or not committed.
     held: Bytes,
-    /// How many pieces in turn were taken quickly.
-    quick: u32,
     part: Option<Part>,
     /// The byte that the last request began with.
     begun: u64,
@@ -83,7 +72,6 @@ impl RegistryWriter {
             kept,
             sent: kept,
             held: Bytes::new(),
-            quick: 0,
             part: None,
             begun: kept,
             trail,
@@ -251,14 +239,13 @@ impl Writer for RegistryWriter {
         let known = self.kept.saturating_sub(at).min(bytes.len() as u64);
         bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
         while !bytes.is_empty() {
-            let most = if self.quick >= SURE { LONG } else { SHORT };
-            let piece = bytes.split_to(bytes.len().min(most));
+            let piece = bytes.split_to(bytes.len().min(self.target.host.uploads.longest_piece()));
             let before = std::mem::replace(&mut self.held, piece);
-            let began = Instant::now();
+            let (began, length) = (Instant::now(), before.len());
             if let Err(broken) = self.pass(before).await {
                 return Err(self.failed(broken).await);
             }
-            self.quick = if began.elapsed() < QUICK { self.quick.saturating_add(1) } else { 0 };
+            self.target.host.uploads.took_piece(length, began.elapsed());
         }
         if self.leaves {
             self.trail.pass(&self.verifier, &self.session.location);
