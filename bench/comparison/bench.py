@@ -169,6 +169,18 @@ class Bench:
             counted = {side: since(before.get(side, {}), link.counted()) for side, link in links.items()}
             return sample | ({"counted": counted} if links else {})
 
+    def bare(self, case, source):
+        """One measured run of what a copy cannot do without; it leaves the manifests where they are."""
+        image = self.images[case.image]
+        os.sync()
+        with home(self.work) as environment, Registry(self.programs["docker-registry"], self.work) as destination:
+            command = [self.programs["bare"], source.address, destination.address, repository(case.image), *image.blobs]
+            fill_memory(self.work)
+            sample = asdict(measure(command, environment, self.errors))
+            if destination.present(image, repository(case.image)) != set(image.blobs):
+                raise Failed("bench/bare has not copied all")
+            return sample
+
     def case(self, case, source, runs):
         """Measures one case with every tool that is there. A tool that fails is out of the case, with its reason."""
         tools = {tool: {"command": shown(tool, case.commands[tool]), "samples": []}
@@ -188,14 +200,17 @@ class Bench:
             for tool, record in tools.items():
                 if (counts := attempt(tool, self.counted)) and case.talks:
                     record["counted"] = counts
+        bare = []
         for turn in range(runs * case.rounds or 1):
+            if case.bare:
+                bare.append(self.bare(case, source))
             going = [tool for tool in tools if "failed" not in tools[tool] and not (turn and self._slow(case, tool, tools))]
             first = turn % len(going) if going else 0
             # In turns, so that a machine that grows slower does so for all; and nobody is always behind the same one.
             for tool in going[first:] + going[:first]:
                 if sample := attempt(tool, self.timed):
                     tools[tool]["samples"].append(sample)
-        return {"title": case.title, "tools": tools, "floor": case.floor(self.images[case.image])}
+        return {"title": case.title, "tools": tools, "floor": case.floor(self.images[case.image])} | ({"bare": bare} if bare else {})
 
     @staticmethod
     def _slow(case, tool, tools):

@@ -22,7 +22,7 @@ class Case:
     `holds`, the destination has the image from the start, and `before` are command lines of hoist that prepare it. `source`, `destination`: the lines to the registries.
     `rounds`: measured this many times as often as the others, or, where it is 0, once. `piped`: standard output goes
     through a pipe to a reader. `check(output, image)`: raises Failed when the output file is wrong. `talks`:
-    to a registry, so that requests are counted."""
+    to a registry, so that requests are counted. `bare`: what cannot be done without is measured beside (bench/bare)."""
 
     name: str
     title: str
@@ -40,6 +40,7 @@ class Case:
     piped: bool = False
     check: object = None
     talks: bool = True
+    bare: bool = False
 
     @property
     def lines(self):
@@ -169,7 +170,7 @@ LINKS = (
     both("cp-far", "`cp`, both registries 50 ms and 50 Mbit a connection away", COPY, FAR, to="registry"),
     both("cp-breaking", "`cp`, as the first, and connections break every 20 MiB", COPY, BREAKING, to="registry"),
     both("cp-shared", "`cp`, both registries 25 ms away, 400 Mbit for all connections", COPY, SHARED, to="registry"),
-    both("cp-loopback", "`cp`, no link between", COPY, PLAIN, to="registry"),
+    both("cp-loopback", "`cp`, no link between", COPY, PLAIN, to="registry", bare=True),
     Case("source-near", "`cp`, the source alone 25 ms and 100 Mbit a connection away", COPY, source=NEAR, to="registry"),
     Case("source-far", "`cp`, the source alone 50 ms and 50 Mbit a connection away", COPY, source=FAR, to="registry"),
     Case("pull-near", "Into an OCI layout, 25 ms and 100 Mbit a connection", PULL, source=NEAR, to="layout"),

@@ -1,13 +1,10 @@
 """The link of bench/link: what it can be like, and one that runs before a registry."""
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 
 from .process import Failed
-
-SOURCE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "link", "Cargo.toml")
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,6 @@ class Line:
 
 
 PLAIN = Line()  # counts, and changes nothing
-
-
-def build(target):
-    """Builds the program below a target directory; its path."""
-    command = ["cargo", "build", "--quiet", "--release", "--manifest-path", SOURCE, "--message-format", "json",
-               "--target-dir", os.path.join(target, "bench", "link")]
-    built = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    programs = [program for line in built.stdout.splitlines() if (program := json.loads(line).get("executable"))]
-    if built.returncode != 0 or not programs:
-        raise Failed("bench/link could not be built")
-    return programs[0]
 
 
 def check(program, line):

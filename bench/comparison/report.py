@@ -9,6 +9,7 @@ from .tools import OPTIONAL, PEERS
 MIB = 1 << 20
 FASTEST = "the fastest peer"
 FLOOR = "what the lines need"
+BARE = "reading, hashing and writing alone"
 
 
 def measures(record):
@@ -29,6 +30,11 @@ def measures(record):
     return figures
 
 
+def bare(case):
+    """The figures of what cannot be done without, in a case where that was measured, else None."""
+    return measures({"samples": case.get("bare", [])})
+
+
 def fastest_peer(figures):
     """The peer with the least wall time, or None."""
     return min((t for t in PEERS if figures.get(t)), key=lambda t: figures[t]["wall"], default=None)
@@ -37,7 +43,7 @@ def fastest_peer(figures):
 @dataclass(frozen=True)
 class Target:
     """hoist's `measure` in `case` is at most `limit`, in `unit`; times that of `against` where it is set: a tool,
-    FASTEST, or FLOOR; in the case `beside` where that is set. `scale`: how much of the measure's own unit one `unit` is."""
+    FASTEST, FLOOR, or BARE; in the case `beside` where that is set. `scale`: how much of the measure's own unit one `unit` is."""
 
     case: str
     measure: str
@@ -60,8 +66,12 @@ class Target:
         if self.beside:
             other = record["cases"].get(self.beside, {"tools": {}})["tools"].get(name)
             base = ((measures(other) if other else None) or {}).get(self.measure)
+        elif self.against == FLOOR:
+            base = case.get("floor")
+        elif self.against == BARE:
+            base = (bare(case) or {}).get(self.measure)
         elif self.against:
-            base = case.get("floor") if self.against == FLOOR else (figures.get(name) or {}).get(self.measure)
+            base = (figures.get(name) or {}).get(self.measure)
         if not figures.get("hoist") or not base:
             return promise, "not measured", None
         found = figures["hoist"][self.measure] / base
@@ -92,6 +102,7 @@ TARGETS = (
     Target("cp-shared", "wall", 1.05, against=FLOOR),
     Target("cp-loopback", "wall", 1.05, against=FASTEST),
     Target("cp-loopback", "cpu", 0.8, against="crane"),
+    Target("cp-loopback", "cpu", 1.1, against=BARE),
     Target("pull-loopback", "wall", 0.9, against="crane"),
     Target("append-1", "wall", 0.6, against="crane"),
     Target("append-zstd-1", "wall", 1 / 3, against="crane"),
@@ -148,6 +159,10 @@ def table(case):
     text = f"### {case['title']}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     if (floor := case.get("floor", 0)) >= 1 and figures.get("hoist"):
         text += f"\nThe bytes alone need {seconds(floor)} on these lines; hoist took {figures['hoist']['wall'] / floor:.2f} of it.\n"
+    if alone := bare(case):
+        shares = [f"{tool} {f['cpu'] / alone['cpu']:.2f} of it" for tool, f in figures.items() if f]
+        text += (f"\nReading, hashing and writing the blobs alone (`bench/bare`) needs {seconds(alone['cpu'])} of CPU and "
+                 f"{seconds(alone['wall'])}; of the CPU {', '.join(shares)}.\n")
     for tool, record in case["tools"].items():
         if "failed" in record:
             text += f"\n    {tool} failed: {record['failed']}\n"

@@ -2,10 +2,15 @@
 
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
+
+from .process import Failed
+
+HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 PEERS = ("crane", "oras", "skopeo", "regctl")
 OPTIONAL = {"regctl"}  # measured where it is there, and not missed where it is not
@@ -33,3 +38,14 @@ def version(name, path):
         return found[0]
     with open(path, "rb") as f:
         return "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()[:12]
+
+
+def build(name, target):
+    """Builds the program bench/NAME below a target directory; its path."""
+    command = ["cargo", "build", "--quiet", "--release", "--manifest-path", os.path.join(HERE, name, "Cargo.toml"),
+               "--message-format", "json", "--target-dir", os.path.join(target, "bench", name)]
+    built = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    programs = [program for line in built.stdout.splitlines() if (program := json.loads(line).get("executable"))]
+    if built.returncode != 0 or not programs:
+        raise Failed(f"bench/{name} could not be built")
+    return programs[0]
