@@ -203,7 +203,10 @@ class Bench:
         bare = []
         for turn in range(runs * case.rounds or 1):
             if case.bare:
-                bare.append(self.bare(case, source))
+                try:
+                    bare.append(self.bare(case, source))
+                except Failed as error:
+                    say(f"{case.name}: bench/bare failed: {error}")
             going = [tool for tool in tools if "failed" not in tools[tool] and not (turn and self._slow(case, tool, tools))]
             first = turn % len(going) if going else 0
             # In turns, so that a machine that grows slower does so for all; and nobody is always behind the same one.

@@ -3,7 +3,7 @@
 //! usage: `bare SOURCE DESTINATION REPOSITORY DIGEST…`, registries as HOST:PORT that speak http and want no password
 //!
 //! A few threads, each with one buffer and one connection to each side. It resumes nothing, retries nothing, asks for no
-//! manifest and shows nothing: what it needs of the processor is the least that a program can need that verifies what it copies.
+//! manifest and shows nothing: what it needs of the processor is close to the least that a program can need that verifies what it copies.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -56,7 +56,8 @@ fn copy<'a>(
         destination.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), 0)?;
         let place = destination.answer(202)?.location;
         let place = place.strip_prefix(&format!("http://{}", destination.name)).unwrap_or(&place);
-        destination.ask("PUT", &format!("{place}&digest={digest}"), length)?;
+        let and = if place.contains('?') { '&' } else { '?' };
+        destination.ask("PUT", &format!("{place}{and}digest={digest}"), length)?;
         let (mut hash, mut left) = (Sha256::new(), length);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
@@ -114,15 +115,11 @@ impl<'a> Host<'a> {
         loop {
             line.clear();
             self.connection.read_line(&mut line)?;
-            match line.trim().split_once(": ") {
-                None => return Ok(answer),
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    answer.length = value.parse().map_err(io::Error::other)?;
-                }
-                Some((name, value)) if name.eq_ignore_ascii_case("location") => {
-                    value.clone_into(&mut answer.location)
-                }
-                Some(_) => {}
+            let Some((name, value)) = line.split_once(':') else { return Ok(answer) };
+            if name.eq_ignore_ascii_case("content-length") {
+                answer.length = value.trim().parse().map_err(io::Error::other)?;
+            } else if name.eq_ignore_ascii_case("location") {
+                value.trim().clone_into(&mut answer.location);
             }
         }
     }

@@ -140,12 +140,20 @@ impl Record {
     pub(crate) fn save(&mut self, entry: &Entry) {
         self.hold = match (&*self.journal, std::mem::replace(&mut self.hold, Hold::Busy)) {
             (Journal::Folder(folder), hold @ (Hold::Free | Hold::File(_))) => {
-                let lock = if let Hold::File(lock) = hold { Some(lock) } else { None };
-                match folder.write(&self.key.0, lock, &entry.to_bytes()) {
-                    Ok(Some(lock)) => Hold::File(lock),
+                let unwritten = |error| {
+                    tracing::debug!(target: "hoist::journal", "an entry cannot be written: {error}");
+                };
+                let lock =
+                    if let Hold::File(lock) = hold { Ok(Some(lock)) } else { folder.create(&self.key.0) };
+                match lock {
+                    // It stays ours also where nothing more can be noted: the session is in use.
+                    Ok(Some(mut lock)) => {
+                        folder.write(&self.key.0, &mut lock, &entry.to_bytes()).unwrap_or_else(unwritten);
+                        Hold::File(lock)
+                    }
                     Ok(None) => Hold::Busy,
                     Err(error) => {
-                        tracing::debug!(target: "hoist::journal", "an entry cannot be written: {error}");
+                        unwritten(error);
                         Hold::Free
                     }
                 }
@@ -325,6 +333,29 @@ mod tests {
         assert!((60_000..70_000).contains(&longest), "{longest}");
         drop(record);
         assert!(found(&journal, "a").unwrap().starts_with("99 "));
+        let (mut record, _) = journal.record(key("a"));
+        record.remove();
+        assert_eq!(files(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_entry_with_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (mut record, _) = journal.record(key("a"));
+        record.save(&entry("first"));
+        let long = |name: &str| entry(&format!("{name} {}", "x".repeat(70_000)));
+        let new = folder.path().join(format!("{}.new", key("a").0));
+        fs::create_dir(&new).unwrap();
+        record.save(&long("second"));
+        let (mut theirs, _) = journal.record(key("a"));
+        theirs.save(&entry("theirs"));
+        drop(theirs);
+        fs::remove_dir(&new).unwrap();
+        record.save(&long("third"));
+        drop(record);
+        assert!(found(&journal, "a").unwrap().starts_with("third "));
+        fs::write(&new, "of a process that was killed").unwrap();
         let (mut record, _) = journal.record(key("a"));
         record.remove();
         assert_eq!(files(folder.path()), Vec::<PathBuf>::new());

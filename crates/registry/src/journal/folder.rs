@@ -12,7 +12,7 @@ use super::LIFETIME;
 /// Behind the name of a file that is being written.
 const NEW: &str = ".new";
 
-/// Nobody's entry is so long, in bytes.
+/// Nobody's file is so long, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// A file that would be longer than this, in bytes, is made anew, with the newest line alone.
@@ -31,11 +31,11 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Writes a line where the last one ended, in one piece; on a line of its own also if that one is torn.
-    fn append(mut self, line: &[u8]) -> io::Result<Self> {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let piece = [b"\n", line].concat();
         self.file.write_all(&piece)?;
         self.length += piece.len() as u64;
-        Ok(self)
+        Ok(())
     }
 }
 
@@ -93,6 +93,16 @@ impl Folder {
         self.0.join(name)
     }
 
+    fn new_path(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}{NEW}"))
+    }
+
+    /// What a process left that was killed while it put a new file in the place of another.
+    fn remove_new(&self, name: &str) {
+        // Most often there is none.
+        let _ = fs::remove_file(self.new_path(name));
+    }
+
     /// Locks a file and reads it.
     pub(super) fn find(&self, name: &str) -> Found {
         let path = self.path(name);
@@ -124,22 +134,22 @@ impl Folder {
         }
     }
 
-    /// Adds a line to a file, which is made if need be; `None` if it is somebody else's by now. Not synchronised: what a
-    /// power cut tears is dropped.
-    pub(super) fn write(&self, name: &str, lock: Option<Lock>, line: &[u8]) -> io::Result<Option<Lock>> {
-        match lock {
-            None => self.create(name)?.map(|new| new.append(line)).transpose(),
-            Some(lock) if lock.length + line.len() as u64 <= LONG => lock.append(line).map(Some),
-            Some(old) => {
-                let new = self.replace(name, line)?;
-                drop(old);
-                Ok(Some(new))
-            }
+    /// Adds a line to a file. Not synchronised: what a power cut tears is dropped, as is what a full disk does.
+    pub(super) fn write(&self, name: &str, lock: &mut Lock, line: &[u8]) -> io::Result<()> {
+        if lock.length + (line.len() as u64) < LONG {
+            return lock.append(line);
         }
+        let replaced = self.replace(name, line);
+        if replaced.is_err() {
+            self.remove_new(name);
+        }
+        // The older one is held until the new one has its place.
+        *lock = replaced?;
+        Ok(())
     }
 
     /// Makes a file that is not there; `None` if it is.
-    fn create(&self, name: &str) -> io::Result<Option<Lock>> {
+    pub(super) fn create(&self, name: &str) -> io::Result<Option<Lock>> {
         let file = match options().create_new(true).open(self.path(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -152,18 +162,21 @@ impl Folder {
         }
     }
 
-    /// Puts a file of one line in the place of a longer one, at once or not at all. The older one is to be held until then.
+    /// Puts a file of one line in the place of a longer one, at once or not at all.
     fn replace(&self, name: &str, line: &[u8]) -> io::Result<Lock> {
-        let path = self.path(&format!("{name}{NEW}"));
+        let path = self.new_path(name);
         let file = options().create(true).truncate(true).open(&path)?;
         // Only who holds the entry writes this file, so nobody can be in the way.
         file.lock()?;
-        let new = Lock { file, length: 0 }.append(line)?;
+        let mut new = Lock { file, length: 0 };
+        new.append(line)?;
         fs::rename(path, self.path(name))?;
         Ok(new)
     }
+
     /// Removes a file.
     pub(super) fn remove(&self, name: &str, lock: Lock) {
+        self.remove_new(name);
         if let Err(error) = fs::remove_file(self.path(name)) {
             tracing::debug!(target: "hoist::journal", "an entry stays: {error}");
         }

@@ -33,7 +33,7 @@ const LONG: usize = 512 << 10;
 const SHORT: usize = 128 << 10;
 
 /// The line is not slow if it takes so many bytes in turn, each piece in this time: more than the buffers of one upload
-/// hold. Those of several do; then one long piece tells.
+/// hold. Those of several do; then one long piece of each tells.
 const SURE: usize = 8 << 20;
 const QUICK: Duration = Duration::from_millis(50);
 
@@ -160,6 +160,11 @@ impl Habits {
         known.quick = if time < QUICK { known.quick.saturating_add(length) } else { 0 };
     }
 
+    /// Notes that a connection did not take a piece: the next attempt shows soon that something moves.
+    pub(super) fn took_nothing(&self) {
+        self.known().quick = 0;
+    }
+
     /// Whether a session may be asked for as a mount from anywhere.
     pub(super) fn may_mount_anonymously(&self) -> bool {
         let known = self.known();
@@ -211,6 +216,9 @@ mod tests {
         habits.took_piece(1, Duration::ZERO);
         assert_eq!(habits.longest_piece(), LONG);
         habits.took_piece(1, QUICK);
+        assert_eq!(habits.longest_piece(), SHORT);
+        habits.took_piece(SURE, Duration::ZERO);
+        habits.took_nothing();
         assert_eq!(habits.longest_piece(), SHORT);
     }
 

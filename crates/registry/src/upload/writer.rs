@@ -243,6 +243,7 @@ impl Writer for RegistryWriter {
             let before = std::mem::replace(&mut self.held, piece);
             let (began, length) = (Instant::now(), before.len());
             if let Err(broken) = self.pass(before).await {
+                self.target.host.uploads.took_nothing();
                 return Err(self.failed(broken).await);
             }
             self.target.host.uploads.took_piece(length, began.elapsed());
