@@ -208,6 +208,12 @@ mod tests {
         journal.record(key(name)).1.map(|entry| entry.location().to_owned())
     }
 
+    fn on_disk() -> (tempfile::TempDir, Arc<Journal>) {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(Journal::open(Some(folder.path())));
+        (folder, journal)
+    }
+
     fn files(folder: &Path) -> Vec<PathBuf> {
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect()
     }
@@ -249,8 +255,7 @@ mod tests {
 
     #[test]
     fn who_comes_second_has_no_entry() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (_folder, journal) = on_disk();
         let ((mut first, _), (mut second, _)) = (journal.record(key("a")), journal.record(key("a")));
         first.save(&entry("first"));
         second.save(&entry("second"));
@@ -275,8 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_torn_or_old_or_unknown_is_not_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (folder, journal) = on_disk();
         let (mut record, _) = journal.record(key("a"));
         record.save(&entry("x"));
         drop(record);
@@ -300,8 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_torn_leaves_the_one_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (folder, journal) = on_disk();
         let (mut record, _) = journal.record(key("a"));
         record.save(&entry("first"));
         record.save(&entry("second"));
@@ -318,8 +321,7 @@ mod tests {
 
     #[test]
     fn a_file_stays_short() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (folder, journal) = on_disk();
         let (mut record, _) = journal.record(key("a"));
         let mut longest = 0;
         for number in 0..100 {
@@ -340,8 +342,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_leaves_the_entry_with_its_owner() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (folder, journal) = on_disk();
         let (mut record, _) = journal.record(key("a"));
         record.save(&entry("first"));
         let long = |name: &str| entry(&format!("{name} {}", "x".repeat(70_000)));
@@ -363,8 +364,7 @@ mod tests {
 
     #[test]
     fn old_files_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(Some(folder.path())));
+        let (folder, journal) = on_disk();
         let names = ["old", "used", "young"];
         let records = names.map(|name| {
             let (mut record, _) = journal.record(key(name));
