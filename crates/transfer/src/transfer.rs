@@ -379,6 +379,11 @@ impl Run {
         self.destination.pace().is_some_and(|pace| pace.is_near() == Some(false))
     }
 
+    /// Whether it takes long to hear from the source alone.
+    pub(crate) fn comes_from_afar(&self) -> bool {
+        !self.is_far() && self.source.pace().is_some_and(|pace| pace.is_near() == Some(false))
+    }
+
     /// Brings everything that `root` stands on, which is to be named `to`. `eager`: see [`Walk::eager`](crate::Walk::eager).
     async fn complete(
         self: &Arc<Self>,

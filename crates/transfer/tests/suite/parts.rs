@@ -51,6 +51,20 @@ async fn nothing_is_split_where_the_destination_is_what_all_wait_for() {
     assert_eq!(source.reads(), 2);
 }
 
+/// What keeps a near destination busy may be the processor, while all wait for the connections to the source.
+#[tokio::test(start_paused = true)]
+async fn a_near_destination_may_be_busy_where_the_source_is_far() {
+    for (milliseconds, several) in [(1, false), (50, true)] {
+        let source = Arc::new(Link::new(2 * SIZE, true).slower(5));
+        source.pace().unwrap().answered(Duration::from_millis(milliseconds));
+        let yard = Yard { slow: Some(Slow { ticks: 2, ..Slow::default() }), ..Yard::default() };
+        let began = Instant::now();
+        transfer(&source, yard).copy_blob(&source.blob).await.unwrap();
+        let (took, alone) = (began.elapsed(), 5 * alone(source.blob.size));
+        assert_eq!((took < alone * 2 / 3, source.reads() > 2), (several, several), "{took:?} of {alone:?}");
+    }
+}
+
 /// What lies between us and the link hides for a while that the destination takes no more than one connection brings.
 #[tokio::test(start_paused = true)]
 async fn one_connection_goes_on_where_several_bring_no_more() {
