@@ -36,8 +36,8 @@ pub(super) struct RegistryWriter {
     kept: u64,
     /// How many bytes the registry has, or the request that runs.
     sent: u64,
-    /// The last piece so far. It goes with the next, or with the commit when the digest has proved right, so that a
-    /// registry never has all bytes of a blob that is wrong or not committed.
+    /// The last piece of all. It goes with the commit, when the digest has proved right, so that a registry never has all
+    /// bytes of a blob that is wrong or not committed. Others go at once, while they are in the processor's cache.
     held: Bytes,
     part: Option<Part>,
     /// The byte that the last request began with.
@@ -240,9 +240,12 @@ impl Writer for RegistryWriter {
         bytes.advance(usize::try_from(known).unwrap_or(bytes.len()));
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(self.target.host.uploads.longest_piece()));
-            let before = std::mem::replace(&mut self.held, piece);
-            let (began, length) = (Instant::now(), before.len());
-            if let Err(broken) = self.pass(before).await {
+            if bytes.is_empty() && self.verifier.seen() == self.blob.size {
+                self.held = piece;
+                break;
+            }
+            let (began, length) = (Instant::now(), piece.len());
+            if let Err(broken) = self.pass(piece).await {
                 self.target.host.uploads.took_nothing();
                 return Err(self.failed(broken).await);
             }
