@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 /// In bytes. Twice as much, when it is free, is not given back to the system.
-const BLOCK: usize = 16 << 20;
+const BLOCK: usize = 2 << 20;
 
 /// Memory that was freed is used again instead of going back to the system after each few blocks and coming anew, page by
 /// page, which costs a twentieth of a copy's processor time. When a block is freed that had pages of its own, glibc takes

@@ -37,7 +37,7 @@ pub(super) struct RegistryWriter {
     /// How many bytes the registry has, or the request that runs.
     sent: u64,
     /// The last piece of all. It goes with the commit, when the digest has proved right, so that a registry never has all
-    /// bytes of a blob that is wrong or not committed. Others go at once, while they are in the processor's cache.
+    /// bytes of a blob that is wrong or not committed. Others go at once.
     held: Bytes,
     part: Option<Part>,
     /// The byte that the last request began with.

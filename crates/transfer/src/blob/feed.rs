@@ -281,8 +281,8 @@ impl Feed {
         self.watch = Watch { from: self.at, ..Watch::default() };
         let is_blocked = busy > 1.0 - BUSY;
         // Where it helps, or costs little to find out, the processor may be what keeps both sides busy.
-        let is_open = self.run.splits.known_to_help() || self.run.comes_from_afar();
-        let starved = if is_open { !is_blocked } else { busy < BUSY };
+        let both_may_be_busy = self.run.splits.known_to_help() || self.run.comes_from_afar();
+        let starved = if both_may_be_busy { !is_blocked } else { busy < BUSY };
         self.blocked = if is_blocked { self.blocked + 1 } else { 0 };
         if self.depth > 0 && !is_blocked && rate > self.alone * GAIN {
             self.pause.forget();
