@@ -1,20 +1,14 @@
 //! The link: connections, each with a pump for either direction.
 
-use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::count::{Counts, Requests};
+use crate::count::Counts;
 use crate::line::Line;
-
-/// What is delivered at once: small, so that a slow link trickles, and large enough for hundreds of megabytes a second.
-const PIECE: usize = 64 * 1024;
-/// What a link holds at least, as the socket buffers of a real one do.
-const DEPTH: usize = 256 * 1024;
+use crate::pump::{Direction, Pump};
 
 /// What the link is like.
 #[derive(Clone, Debug, Default)]
@@ -38,20 +32,13 @@ pub(crate) struct Link {
 
 /// What all connections share.
 #[derive(Debug)]
-struct Common {
-    settings: Settings,
-    counts: Counts,
-    up: Option<Line>,
-    down: Option<Line>,
+pub(crate) struct Common {
+    pub(crate) settings: Settings,
+    pub(crate) counts: Counts,
+    pub(crate) up: Option<Line>,
+    pub(crate) down: Option<Line>,
     /// Nothing is delivered before.
-    silent: Mutex<Instant>,
-}
-
-/// One direction of one connection.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Direction {
-    Up,
-    Down,
+    pub(crate) silent: Mutex<Instant>,
 }
 
 impl Link {
@@ -103,106 +90,13 @@ impl Common {
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         for side in [client, &server] {
             let _ = side.set_nodelay(true);
+            let _ = side.set_nonblocking(true);
         }
         let passed = AtomicU64::new(0);
         thread::scope(|scope| {
-            scope.spawn(|| self.pump(client, &server, Direction::Up, &passed));
-            self.pump(&server, client, Direction::Down, &passed);
+            scope.spawn(|| Pump::new(self, [client, &server], Direction::Up, &passed).run());
+            Pump::new(self, [&server, client], Direction::Down, &passed).run();
         });
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn pump(&self, from: &TcpStream, to: &TcpStream, direction: Direction, passed: &AtomicU64) {
-        // On its way is as much as goes there and back, as on a real link whose windows are open.
-        let rate = self.settings.rate.or(self.settings.shared).unwrap_or_default();
-        let product = rate * self.settings.delay.as_secs_f64() * 2.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a positive number of bytes"
-        )]
-        let (sender, receiver) = sync_channel((product as usize).max(DEPTH) / PIECE);
-        thread::scope(|scope| {
-            scope.spawn(move || self.deliver(&receiver, [from, to], direction, passed));
-            if self.fetch(from, &sender, direction).is_err() {
-                // Broken, not ended: the other side learns it once it has what was on its way.
-                let _ = sender.send((Instant::now(), Vec::new()));
-            }
-            drop(sender);
-        });
-    }
-
-    /// Reads until the end; an error when the connection broke.
-    fn fetch(
-        &self,
-        mut from: &TcpStream,
-        sender: &SyncSender<Piece>,
-        direction: Direction,
-    ) -> std::io::Result<()> {
-        let mut requests = (direction == Direction::Up).then(Requests::default);
-        loop {
-            let mut piece = vec![0; PIECE];
-            let length = from.read(&mut piece)?;
-            piece.truncate(length);
-            if let Some(requests) = &mut requests {
-                requests.feed(&piece, &self.counts);
-            }
-            if length == 0 || sender.send((Instant::now(), piece)).is_err() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes each piece when its time has come.
-    fn deliver(
-        &self,
-        receiver: &Receiver<Piece>,
-        [from, mut to]: [&TcpStream; 2],
-        direction: Direction,
-        passed: &AtomicU64,
-    ) {
-        let own = self.settings.rate.map(Line::new);
-        let (shared, counter) = match direction {
-            Direction::Up => (&self.up, &self.counts.sent),
-            Direction::Down => (&self.down, &self.counts.received),
-        };
-        let sever = || {
-            for side in [from, to] {
-                let _ = side.shutdown(Shutdown::Both);
-            }
-        };
-        for (read, piece) in receiver {
-            if piece.is_empty() {
-                sever();
-                return;
-            }
-            let mut due = read + self.settings.delay;
-            for line in [own.as_ref(), shared.as_ref()].into_iter().flatten() {
-                due = due.max(line.take(piece.len()));
-            }
-            wait(due);
-            wait(*self.silent.lock().unwrap_or_else(PoisonError::into_inner));
-            if to.write_all(&piece).is_err() {
-                sever();
-                return;
-            }
-            counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            let so_far = passed.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
-            if self.settings.cut.is_some_and(|limit| so_far > limit) {
-                self.counts.cut.fetch_add(1, Ordering::Relaxed);
-                sever();
-                return;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Write);
-    }
-}
-
-/// When it was read, and what; empty where the connection broke.
-type Piece = (Instant, Vec<u8>);
-
-fn wait(due: Instant) {
-    if let Some(left) = due.checked_duration_since(Instant::now()) {
-        thread::sleep(left);
     }
 }

@@ -13,6 +13,7 @@ mod check;
 mod count;
 mod line;
 mod link;
+mod pump;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
