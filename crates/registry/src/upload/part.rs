@@ -23,6 +23,9 @@ use crate::transport::Lane;
 /// Pieces that may wait for the connection; with those of the reader, what a blob in flight holds in memory.
 const PIECES: usize = 1;
 
+/// In bytes. What is shorter waits for the next, if that is there already: both in one go wake the registry once.
+const LONG: u64 = 256 << 10;
+
 /// How long a registry may take to keep bytes that it all has.
 const KEEPING: Duration = Duration::from_mins(15);
 
@@ -87,8 +90,10 @@ impl Part {
             sent = timeout(self.stall, self.sender.send(piece)) => match sent {
                 Ok(Ok(())) => {
                     self.left -= length;
-                    // It goes out now, and not when the next has been hashed.
-                    tokio::task::yield_now().await;
+                    if length >= LONG {
+                        // It goes out now, and not when the next has been hashed.
+                        tokio::task::yield_now().await;
+                    }
                     return Ok(());
                 }
                 // Nobody takes pieces any more, so the answer is about to come.

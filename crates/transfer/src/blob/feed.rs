@@ -19,9 +19,12 @@ use crate::machine::Ticks;
 use crate::transfer::Run;
 use crate::turns::Turn;
 
-/// The length of a piece that is read ahead, in bytes. Of a long one much waits for those before it; but short ones cost more: a round
-/// trip, and docker-registry reads 4 MiB of its file for each.
+/// The length of a piece that is read ahead, in bytes. Of a long one much waits for those before it, where a blob has many.
 const PIECE: u64 = 5 << 19;
+
+/// The same where others wait for connections, so that none has many. Then it counts that short ones cost more: a round trip, and
+/// docker-registry reads 4 MiB of its file for each.
+const LONG_PIECE: u64 = 4 << 20;
 
 /// How many a blob begins with, beside the one that is handed out as it comes, and the most that it may have where no other waits for
 /// help.
@@ -417,7 +420,10 @@ impl Feed {
 
     /// Begins to read the next piece that nobody reads yet.
     fn read_piece(&mut self, room: Room) {
-        let part = self.next..self.blob.size.min(self.next + PIECE);
+        // Long ones would make a trial longer.
+        let is_short = self.trial.is_some() || !self.run.splits.are_wanted();
+        let length = if is_short { PIECE } else { LONG_PIECE };
+        let part = self.next..self.blob.size.min(self.next + length);
         self.next = part.end;
         self.ahead.push_back(Ahead::new(&self.run, &self.blob, part, self.age, room));
     }
