@@ -12,7 +12,8 @@ type Signal = (fn(&Running), &'static str, i32);
 const SIGNALS: [Signal; 2] =
     [(Running::interrupt, "interrupted", 130), (Running::terminate, "terminated", 143)];
 
-/// A registry with an image whose layer never ends.
+/// A registry with an image whose layer never ends: each answer brings 300 kB and no more, and a copy goes on from there, so it has more than
+/// all of a test's commands bring.
 struct Endless {
     registry: FaultRegistry,
     image: String,
@@ -22,7 +23,7 @@ struct Endless {
 impl Endless {
     fn start() -> Self {
         let registry = FaultRegistry::start();
-        let graph = images::large(1 << 20);
+        let graph = images::large(4 << 20);
         registry.put("demo/web", "1", &graph);
         let layer = format!("/v2/demo/web/blobs/{}", graph.blobs[1].digest);
         registry.on(Route::get(&layer), Answer::stored().silent_after(300_000));
