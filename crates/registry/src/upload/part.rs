@@ -23,7 +23,7 @@ use crate::transport::Lane;
 /// Pieces that may wait for the connection; with those of the reader, what a blob in flight holds in memory.
 const PIECES: usize = 1;
 
-/// In bytes. What is shorter waits for the next, if that is there already: both in one go wake the registry once.
+/// In bytes. To make way for the connection after a shorter piece costs more than the connection gains by it.
 const LONG: u64 = 256 << 10;
 
 /// How long a registry may take to keep bytes that it all has.

@@ -94,6 +94,21 @@ async fn several_connections_come_back_when_the_destination_stood_still() {
     assert!(took < alone(blob.size) / 3, "{took:?}");
 }
 
+/// Long pieces cost less, and a blob that has many waits longer for each.
+#[tokio::test(start_paused = true)]
+async fn pieces_are_long_where_other_blobs_wait_for_connections() {
+    for (count, is_long) in [(1, false), (10, true)] {
+        let source = Arc::new(Link::new(2 * SIZE, true));
+        source.pace().unwrap().answered(Duration::from_millis(50));
+        let blobs: Vec<Descriptor> = (0..count).map(|less| source.but(less)).collect();
+        let transfer = transfer(&source, MemoryStore::new("memory"));
+        try_join_all(blobs.iter().map(|blob| transfer.copy_blob(blob))).await.unwrap();
+        let reads = source.reads.lock().unwrap();
+        let some = |length| reads.iter().any(|read| read.end - read.start == length);
+        assert_eq!((some(5 << 19), some(4 << 20)), (true, is_long), "{count}: {reads:?}");
+    }
+}
+
 /// What comes over several connections waits in memory, and what finds no room there in theirs.
 #[tokio::test(start_paused = true)]
 async fn little_waits_in_memory_while_the_destination_stands_still() {
